@@ -1,0 +1,22 @@
+//! What two agentd processes must agree on, and nothing else: ids, states,
+//! MQTT topics and messages, HTTP types, workflow types.
+//!
+//! No I/O, no clock, no business logic: a type here means the same in the
+//! controller, the worker and the command line.
+
+pub mod artifact;
+pub mod codec;
+pub mod documents;
+pub mod duration;
+pub mod event;
+pub mod http;
+pub mod id;
+pub mod job;
+pub mod label;
+pub mod message;
+pub mod model;
+pub mod spec;
+pub mod step;
+pub mod topic;
+pub mod usage;
+pub mod worker;
