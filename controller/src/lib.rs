@@ -1,1 +1,16 @@
-//! lib
+//! The controller: holds the truth about every job in SQLite, embeds an MQTT
+//! broker, serves the HTTP API.
+
+pub mod api;
+pub mod app;
+pub mod artifact;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod engine;
+pub mod orchestrator;
+pub mod queue;
+pub mod state;
+pub mod telemetry;
+pub mod workflow;

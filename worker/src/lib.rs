@@ -1,1 +1,20 @@
-//! lib
+//! One machine's part of agentd: takes attempts over MQTT, runs agents, models
+//! and tools in workspaces, and never gives up a finished result.
+
+pub mod agents;
+pub mod app;
+pub mod attempt;
+pub mod cli;
+pub mod config;
+pub mod inventory;
+pub mod journal;
+pub mod link;
+pub mod llm;
+pub mod log;
+pub mod outbox;
+pub mod slots;
+pub mod steps;
+pub mod telemetry;
+pub mod tools;
+pub mod upload;
+pub mod workspace;

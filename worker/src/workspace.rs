@@ -1,0 +1,4 @@
+//! (being written)
+
+/// The work trees of this worker.
+pub struct Workspaces {}
