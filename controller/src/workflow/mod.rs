@@ -1,1 +1,4 @@
-//! (being written)
+//! Workflows: loaded from YAML, checked, and kept in the form that jobs pin.
+
+pub mod model;
+pub mod template;

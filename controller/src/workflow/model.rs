@@ -1,0 +1,299 @@
+//! A checked workflow, in the form that a job pins: names resolved, one kind
+//! per step, expressions still as text.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use protocol::{
+    duration::Millis,
+    http::jobs::Budget,
+    label::Requires,
+    spec::{OutputType, ToolStep},
+    step::ErrorClass,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A checked workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// What a submit must or may give.
+    pub inputs: IndexMap<String, Input>,
+    /// The whole job's limit.
+    pub timeout: Option<Millis>,
+    /// Higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Caps on tokens and money.
+    #[serde(default)]
+    pub budget: Option<BudgetRule>,
+    /// How many jobs of a group may run at a time.
+    #[serde(default)]
+    pub concurrency: Option<Concurrency>,
+    /// The steps, in the order of the file.
+    pub steps: IndexMap<String, StepDef>,
+    /// Steps that run once when all others are terminal.
+    #[serde(default)]
+    pub finally: IndexMap<String, StepDef>,
+    /// SHA-256 of the text and of the prompts that it uses, as hex.
+    #[serde(default)]
+    pub sha256: String,
+    /// The prompts of its agents, by role, pinned with it.
+    #[serde(default)]
+    pub prompts: BTreeMap<String, String>,
+}
+
+/// An input of a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Its type and bounds.
+    #[serde(rename = "type")]
+    pub kind: InputType,
+    /// Whether it must be given.
+    #[serde(default)]
+    pub required: bool,
+    /// What it is if not given.
+    #[serde(default)]
+    pub default: Option<Value>,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// The type of an input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputType {
+    /// Text of at most so many bytes.
+    Text {
+        /// Bytes.
+        max: u64,
+    },
+    /// A whole number between bounds.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// Any number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// A list of texts, such as a command.
+    List,
+    /// One of these texts.
+    Enum(Vec<String>),
+}
+
+/// What happens when a budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetRule {
+    /// The caps.
+    pub caps: Budget,
+    /// Whether the job fails (or else is parked).
+    pub fail: bool,
+}
+
+/// How many jobs of a group may run at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// A template that names the group.
+    pub group: String,
+    /// How many.
+    pub max: u32,
+    /// What a job does that finds the group full.
+    pub on_conflict: OnConflict,
+}
+
+/// What a job does that finds its concurrency group full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// Wait.
+    Queue,
+    /// Cancel the oldest.
+    CancelOld,
+    /// Be refused at submit.
+    Reject,
+}
+
+/// A checked step, defaults merged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepDef {
+    /// Names of steps in the same block that come first.
+    pub needs: Vec<String>,
+    /// When it runs.
+    pub condition: Condition,
+    /// What it does.
+    pub kind: StepKind,
+    /// Templates of what it is given.
+    #[serde(default)]
+    pub with: Map<String, Value>,
+    /// Templates of a command's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What it promises to put out.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, OutputType>,
+    /// What it requires of a worker.
+    #[serde(default)]
+    pub requires: Requires,
+    /// Keys of steps (dotted paths such as `cycle.edit`) whose worker it avoids while another capable one is online.
+    #[serde(default)]
+    pub not_with: Vec<String>,
+    /// Hard limit of one attempt.
+    pub timeout: Millis,
+    /// How often and when failed work is tried again.
+    pub retry: RetryPolicy,
+    /// Whether a failure lets the job go on.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// Whether what a command changes is committed.
+    #[serde(default)]
+    pub writes: bool,
+    /// Whether a loss parks it, since it acts on the outside world.
+    #[serde(default)]
+    pub external: bool,
+}
+
+impl StepDef {
+    /// Whether what it changes becomes the start of later steps.
+    pub fn changes_files(&self) -> bool {
+        match &self.kind {
+            StepKind::Agent { role, .. } => role != "architect" && role != "review",
+            StepKind::Run { .. } => self.writes,
+            StepKind::Use(tool) => *tool == ToolStep::Prepare,
+            StepKind::Block { steps, .. } => steps.values().any(Self::changes_files),
+        }
+    }
+}
+
+/// When a step runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// When all needs ended well (a need skipped by its own condition counts).
+    #[default]
+    NeedsOk,
+    /// When all needs ended, however.
+    Always,
+    /// When all needs ended well and this expression is true.
+    If(String),
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// An agent plays a role.
+    Agent {
+        /// The role.
+        role: String,
+        /// Alias of the model; `None` leaves it to the configuration.
+        model: Option<String>,
+    },
+    /// A command runs.
+    Run {
+        /// Which.
+        command: CommandDef,
+    },
+    /// A tool step.
+    Use(ToolStep),
+    /// Steps of its own, perhaps in rounds.
+    Block {
+        /// Rounds; `None` runs the steps once.
+        rounds: Option<Loop>,
+        /// The steps, in the order of the file.
+        steps: IndexMap<String, StepDef>,
+    },
+}
+
+impl StepKind {
+    /// The word for people: `agent`, `run`, `use`, `steps`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Agent { .. } => "agent",
+            Self::Run { .. } => "run",
+            Self::Use(_) => "use",
+            Self::Block { .. } => "steps",
+        }
+    }
+}
+
+/// A command, with its templates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandDef {
+    /// Templates; each is exactly one argument.
+    Argv(Vec<String>),
+    /// One expression that gives the whole list.
+    ArgvFrom(String),
+    /// A constant script.
+    Script {
+        /// Such as `bash`.
+        shell: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// The rounds of a block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loop {
+    /// The name under which a round's steps see `n` and `prev`.
+    pub name: String,
+    /// A number or a template that gives one, from 1 to 50.
+    pub max: String,
+    /// An expression; when it is true after a round, the block has succeeded.
+    pub until: String,
+    /// What becomes of the block when no round is left.
+    pub on_exhausted: OnExhausted,
+}
+
+/// What becomes of a loop when no round is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExhausted {
+    /// It has failed.
+    Fail,
+    /// It waits for a person.
+    Park,
+    /// It has succeeded all the same.
+    Succeed,
+}
+
+/// How often and when failed work is tried again; losing a worker has its own budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// How many further attempts.
+    pub max: u32,
+    /// After which errors.
+    pub on: Vec<ErrorClass>,
+    /// First wait before jitter.
+    pub backoff_min: Millis,
+    /// Longest wait before jitter.
+    pub backoff_max: Millis,
+}
+
+impl Default for RetryPolicy {
+    /// Two more, after what may pass by itself; 2 s to 5 min.
+    fn default() -> Self {
+        Self {
+            max: 2,
+            on: vec![
+                ErrorClass::ModelOutput,
+                ErrorClass::RateLimited,
+                ErrorClass::Quota,
+                ErrorClass::Provider,
+            ],
+            backoff_min: Millis::from_secs(2),
+            backoff_max: Millis::from_secs(300),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The one expression and template language of workflows (minijinja).
