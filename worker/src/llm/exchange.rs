@@ -1,0 +1,163 @@
+//! One request and its body: three time limits, a limit of size, and an end at
+//! once when the attempt is stopped (dropping an exchange closes its connection,
+//! which frees the server's slot).
+
+use std::{future::Future, time::Duration};
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{CallLimits, LlmError, server::Server};
+
+/// The most that is read of one answer, framing included.
+const BODY: usize = 64 * 1024 * 1024;
+/// The most that is kept of a body for the transcript.
+const RAW: usize = 1024 * 1024;
+
+/// A request on its way, and later its body.
+pub(super) struct Exchange<'a> {
+    server: &'a Server,
+    limits: CallLimits,
+    stop: &'a CancellationToken,
+    sent: Instant,
+    last_byte: Instant,
+    answering: bool,
+    response: Option<Response>,
+    read: usize,
+    raw: Vec<u8>,
+}
+
+/// The limit that comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    FirstByte,
+    Between,
+    Total,
+}
+
+impl<'a> Exchange<'a> {
+    /// Starts the clocks.
+    pub(super) fn begin(server: &'a Server, limits: CallLimits, stop: &'a CancellationToken) -> Self {
+        let now = Instant::now();
+        Self {
+            server,
+            limits,
+            stop,
+            sent: now,
+            last_byte: now,
+            answering: false,
+            response: None,
+            read: 0,
+            raw: Vec::new(),
+        }
+    }
+
+    /// Waits for the status line and the headers.
+    pub(super) async fn status(
+        &mut self,
+        response: impl Future<Output = reqwest::Result<Response>>,
+    ) -> Result<Response, LlmError> {
+        let response = self.within_limits(response).await?;
+        response.map_err(|error| self.server.broken(error))
+    }
+
+    /// Goes on with the body of this response.
+    pub(super) fn body(&mut self, response: Response) {
+        self.response = Some(response);
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, LlmError> {
+        let Some(mut response) = self.response.take() else {
+            return Ok(None);
+        };
+        let chunk = self.within_limits(response.chunk()).await?;
+        let chunk = chunk.map_err(|error| self.server.broken(error))?;
+        if let Some(bytes) = &chunk {
+            self.response = Some(response);
+            self.last_byte = Instant::now();
+            self.read += bytes.len();
+            self.raw
+                .extend(bytes.iter().take(RAW.saturating_sub(self.raw.len())));
+            if self.read > BODY {
+                return Err(self.endless(&format!("sent more than {} MiB", BODY / 1024 / 1024)));
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// The body up to so many bytes.
+    pub(super) async fn read_all(&mut self, most: usize) -> Result<Vec<u8>, LlmError> {
+        let mut body = Vec::new();
+        while body.len() < most {
+            let Some(bytes) = self.next().await? else {
+                break;
+            };
+            body.extend(bytes.iter().take(most - body.len()));
+        }
+        Ok(body)
+    }
+
+    /// The model has said something: from now on only the time between pieces counts.
+    pub(super) fn answering(&mut self) {
+        self.answering = true;
+    }
+
+    /// The server that answers.
+    pub(super) fn server(&self) -> &'a Server {
+        self.server
+    }
+
+    /// Raw bytes for the transcript, and the time from sending until now.
+    pub(super) fn finish(self) -> (Vec<u8>, Duration) {
+        (self.raw, self.sent.elapsed())
+    }
+
+    /// The error for an answer that passed a limit for good.
+    pub(super) fn endless(&self, what: &str) -> LlmError {
+        LlmError::Endless(format!("{} {what}", self.server.who()))
+    }
+
+    async fn within_limits<T>(&self, work: impl Future<Output = T>) -> Result<T, LlmError> {
+        let (deadline, limit) = self.deadline();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(LlmError::Stopped),
+            done = work => Ok(done),
+            () = sleep_until(deadline) => Err(self.passed(limit)),
+        }
+    }
+
+    /// Until the first piece of the answer a sign of life (a ping, a comment) only
+    /// extends the time for loading, it does not end it.
+    fn deadline(&self) -> (Instant, Limit) {
+        let between = (self.last_byte + self.limits.between, Limit::Between);
+        let first = (self.sent + self.limits.first_byte, Limit::FirstByte);
+        let quiet = if self.answering || self.read > 0 && between.0 > first.0 {
+            between
+        } else {
+            first
+        };
+        let total = (self.sent + self.limits.total, Limit::Total);
+        if total.0 <= quiet.0 { total } else { quiet }
+    }
+
+    fn passed(&self, limit: Limit) -> LlmError {
+        let CallLimits {
+            first_byte,
+            between,
+            total,
+        } = self.limits;
+        match limit {
+            Limit::FirstByte => self
+                .server
+                .try_again(&format!("did not begin to answer within {first_byte:?}")),
+            Limit::Between => self
+                .server
+                .try_again(&format!("was silent for {between:?} in the middle of its answer")),
+            Limit::Total => self.endless(&format!("was not done with its answer after {total:?}")),
+        }
+    }
+}
