@@ -15,6 +15,8 @@ pub mod outbox;
 pub mod slots;
 pub mod steps;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod tools;
 pub mod upload;
 pub mod workspace;

@@ -1,1 +1,9 @@
-//! (being written)
+//! What a step may do with the machine: run programs, use git, touch files of
+//! a workspace, run the repository's checks.
+//!
+//! Programs, repositories and their output are hostile: nothing here takes an
+//! instruction from them, and no text reaches a shell by interpolation.
+
+pub mod environment;
+pub mod exec;
+pub mod git;
