@@ -1,5 +1,13 @@
 //! Workflows: loaded from YAML, checked, and kept in the form that jobs pin.
 
 pub mod graph;
+pub mod inputs;
+pub mod load;
 pub mod model;
 pub mod template;
+
+mod check;
+mod names;
+mod read;
+mod suggest;
+mod yaml;

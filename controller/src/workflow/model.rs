@@ -1,12 +1,13 @@
 //! A checked workflow, in the form that a job pins: names resolved, one kind
 //! per step, expressions still as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use protocol::{
     duration::Millis,
     http::jobs::Budget,
+    job::StepKey,
     label::Requires,
     spec::{OutputType, ToolStep},
     step::ErrorClass,
@@ -46,6 +47,41 @@ pub struct Workflow {
     /// The prompts of its agents, by role, pinned with it.
     #[serde(default)]
     pub prompts: BTreeMap<String, String>,
+}
+
+impl Workflow {
+    /// The keys of all its steps in the order of the file, blocks before their own steps, without rounds.
+    pub fn step_keys(&self) -> Vec<StepKey> {
+        let mut keys = Vec::new();
+        for (name, step) in self.steps.iter().chain(&self.finally) {
+            step.collect_keys(StepKey::top(name), &mut keys);
+        }
+        keys
+    }
+
+    /// Whether it works on a repository: it has an agent, a tool step or a command whose changes are kept.
+    pub fn needs_repo(&self) -> bool {
+        self.steps
+            .values()
+            .chain(self.finally.values())
+            .any(StepDef::needs_repo)
+    }
+
+    /// The roles of its agents.
+    pub fn roles(&self) -> BTreeSet<&str> {
+        let mut roles = BTreeSet::new();
+        let mut todo: Vec<&StepDef> = self.steps.values().chain(self.finally.values()).collect();
+        while let Some(step) = todo.pop() {
+            match &step.kind {
+                StepKind::Agent { role, .. } => {
+                    roles.insert(role.as_str());
+                }
+                StepKind::Block { steps, .. } => todo.extend(steps.values()),
+                StepKind::Run { .. } | StepKind::Use(_) => {}
+            }
+        }
+        roles
+    }
 }
 
 /// An input of a workflow.
@@ -170,6 +206,23 @@ impl StepDef {
             StepKind::Run { .. } => self.writes,
             StepKind::Use(tool) => *tool == ToolStep::Prepare,
             StepKind::Block { steps, .. } => steps.values().any(Self::changes_files),
+        }
+    }
+
+    fn needs_repo(&self) -> bool {
+        match &self.kind {
+            StepKind::Agent { .. } | StepKind::Use(_) => true,
+            StepKind::Run { .. } => self.writes,
+            StepKind::Block { steps, .. } => steps.values().any(Self::needs_repo),
+        }
+    }
+
+    fn collect_keys(&self, key: StepKey, keys: &mut Vec<StepKey>) {
+        keys.push(key.clone());
+        if let StepKind::Block { steps, .. } = &self.kind {
+            for (name, step) in steps {
+                step.collect_keys(key.child(name), keys);
+            }
         }
     }
 }

@@ -1,0 +1,116 @@
+//! Where, how long and how often a step runs.
+
+use protocol::{duration::Millis, label::Requires, step::ErrorClass};
+
+use super::{Defaults, MAX_TIME};
+use crate::workflow::{
+    model::{RetryPolicy, StepKind},
+    read::{Field, Mistakes, Section, parse_duration},
+};
+
+/// Limits of one attempt: an agent waits for models, a tool step for a whole test suite.
+const AGENT_TIMEOUT: Millis = Millis::from_secs(30 * 60);
+const RUN_TIMEOUT: Millis = Millis::from_secs(15 * 60);
+const USE_TIMEOUT: Millis = Millis::from_secs(30 * 60);
+
+/// The label pairs that a step requires of a worker.
+pub(super) fn read_requires(field: &Field<'_>, mistakes: &mut Mistakes) -> Requires {
+    let section = field.section("labels: {os: linux}", mistakes);
+    let entries = section.iter().flat_map(Section::entries);
+    Requires(
+        entries
+            .filter_map(|(key, field)| Some((key.to_owned(), field.plain(mistakes)?)))
+            .collect(),
+    )
+}
+
+pub(super) fn merged_requires(
+    section: &Section<'_>,
+    defaults: &Defaults,
+    mistakes: &mut Mistakes,
+) -> Requires {
+    let mut requires = defaults.requires.clone();
+    if let Some(field) = section.get("requires") {
+        requires.0.extend(read_requires(field, mistakes).0);
+    }
+    requires
+}
+
+pub(super) fn read_place(field: &Field<'_>, mistakes: &mut Mistakes) -> Vec<String> {
+    let Some(section) = field.section("a place: {not_with: [cycle.edit]}", mistakes) else {
+        return vec![];
+    };
+    section.allow(&["not_with"], &[], mistakes);
+    let steps = section.required("not_with", mistakes);
+    steps
+        .and_then(|field| field.texts("a list of steps", mistakes))
+        .unwrap_or_default()
+}
+
+pub(super) fn read_timeout(
+    section: &Section<'_>,
+    kind: &StepKind,
+    defaults: &Defaults,
+    mistakes: &mut Mistakes,
+) -> Millis {
+    let own = section
+        .get("timeout")
+        .and_then(|field| field.duration(MAX_TIME, mistakes));
+    own.or(defaults.timeout).unwrap_or(match kind {
+        StepKind::Agent { .. } => AGENT_TIMEOUT,
+        StepKind::Run { .. } => RUN_TIMEOUT,
+        StepKind::Use(_) => USE_TIMEOUT,
+        // Only steps that a worker executes have a limit; the job's own covers blocks.
+        StepKind::Block { .. } => MAX_TIME,
+    })
+}
+
+/// How failed work is tried again; what is not named stays as in `base`.
+pub(super) fn read_retry(field: &Field<'_>, base: RetryPolicy, mistakes: &mut Mistakes) -> RetryPolicy {
+    let mut retry = base;
+    let Some(section) = field.section("{max: 2, on: [exit], backoff: 2s..5m}", mistakes) else {
+        return retry;
+    };
+    section.allow(&["max", "on", "backoff"], &[], mistakes);
+    if let Some(max) = section.get("max").and_then(|field| field.int(0, 20, mistakes)) {
+        retry.max = max as u32;
+    }
+    if let Some(items) = section
+        .get("on")
+        .and_then(|field| field.items("a list of error classes", mistakes))
+    {
+        let words: Vec<_> = ErrorClass::ALL
+            .iter()
+            .map(|class| (class.as_str(), *class))
+            .collect();
+        retry.on = items
+            .iter()
+            .filter_map(|item| item.one_of(&words, mistakes))
+            .collect();
+    }
+    if let Some(field) = section.get("backoff")
+        && let Some(text) = field.text(mistakes)
+    {
+        let (min, max) = text.split_once("..").unwrap_or((&text, &text));
+        let min = parse_duration(&field.path, min.trim(), MAX_TIME, mistakes);
+        let max = parse_duration(&field.path, max.trim(), MAX_TIME, mistakes);
+        if let (Some(min), Some(max)) = (min, max) {
+            if min > max {
+                mistakes.add(&field.path, format!("{min} is longer than {max}"), None);
+            }
+            (retry.backoff_min, retry.backoff_max) = (min, max);
+        }
+    }
+    retry
+}
+
+pub(super) fn read_effect(section: &Section<'_>, mistakes: &mut Mistakes) -> bool {
+    // Without a sandbox is how steps run in this version, so only that level can be promised.
+    if let Some(field) = section.get("sandbox") {
+        field.one_of(&[("none", ())], mistakes);
+    }
+    section
+        .get("effect")
+        .and_then(|field| field.one_of(&[("external", true)], mistakes))
+        .unwrap_or(false)
+}
