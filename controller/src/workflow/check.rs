@@ -8,14 +8,16 @@ use super::{
     graph::{self, Steps},
     model::{StepDef, StepKind, Workflow},
     names::Scope,
+    prompts::Prompts,
     read::Mistakes,
     suggest,
 };
 
 /// Notes every mistake between parts that could be read by themselves.
-pub(super) fn check(workflow: &Workflow, mistakes: &mut Mistakes) {
+pub(super) fn check(workflow: &Workflow, prompts: &Prompts, mistakes: &mut Mistakes) {
     let block = Block {
         workflow,
+        prompts,
         path: "steps",
         steps: &workflow.steps,
     };
@@ -23,6 +25,7 @@ pub(super) fn check(workflow: &Workflow, mistakes: &mut Mistakes) {
     if !workflow.finally.is_empty() {
         let block = Block {
             workflow,
+            prompts,
             path: "finally",
             steps: &workflow.finally,
         };
@@ -44,6 +47,7 @@ pub(super) fn check(workflow: &Workflow, mistakes: &mut Mistakes) {
 /// The steps of the whole workflow, of its `finally`, or of one of its blocks.
 struct Block<'a> {
     workflow: &'a Workflow,
+    prompts: &'a Prompts,
     path: &'a str,
     steps: &'a Steps,
 }
@@ -64,6 +68,7 @@ impl Block<'_> {
                 self.check_base(name, &path, mistakes);
             }
             self.check_place(name, step, &path, mistakes);
+            self.check_role(step, &path, mistakes);
             let scope = scope.before(self.steps, name, ring.is_some());
             scope.step(&path, step, mistakes);
             if let StepKind::Block { rounds, steps } = &step.kind {
@@ -71,6 +76,7 @@ impl Block<'_> {
                 let inner = scope.within(rounds.as_ref(), steps);
                 Block {
                     workflow: self.workflow,
+                    prompts: self.prompts,
                     path: &path,
                     steps,
                 }
@@ -129,6 +135,19 @@ impl Block<'_> {
             );
             let hint = format!("let {} need {}, or the other way round", two.second, two.first);
             mistakes.add(&format!("{path}.steps"), message, Some(hint));
+        }
+    }
+
+    fn check_role(&self, step: &StepDef, path: &str, mistakes: &mut Mistakes) {
+        if let StepKind::Agent { role, .. } = &step.kind
+            && self.prompts.get(role).is_none()
+        {
+            let hint = suggest::hint(role, self.prompts.roles());
+            mistakes.add(
+                &format!("{path}.agent"),
+                format!("there is no role `{role}`"),
+                hint,
+            );
         }
     }
 

@@ -1,6 +1,5 @@
 //! YAML text → checked [`Workflow`]. Reports every mistake that can be found,
-//! each with its line, field and way out. Reads no files and knows no prompts:
-//! which roles exist is the catalogue's business.
+//! each with its line, field and way out. Reads no files.
 
 mod command;
 mod inputs;
@@ -21,6 +20,7 @@ use super::{
     check,
     graph::Steps,
     model::{BudgetRule, Concurrency, OnConflict, RetryPolicy, Workflow},
+    prompts::Prompts,
     read::{Field, Mistakes, Section},
     yaml,
 };
@@ -48,21 +48,21 @@ const KEYS: &[&str] = &[
     "finally",
 ];
 
-/// Loads and checks a workflow. `sha256` is that of the text; `prompts` stay empty.
-pub fn load(text: &str) -> Result<Workflow, Vec<WorkflowError>> {
+/// Loads and checks a workflow, and pins the prompts of its roles with it.
+pub fn load(text: &str, prompts: &Prompts) -> Result<Workflow, Vec<WorkflowError>> {
     let mut mistakes = Mistakes::default();
     let node = yaml::parse(text).map_err(|error| vec![error])?;
-    let workflow = read_workflow(&Field::root(&node, &mut mistakes), text, &mut mistakes);
+    let workflow = read_workflow(&Field::root(&node, &mut mistakes), &mut mistakes);
     if let Some(workflow) = &workflow {
-        check::check(workflow, &mut mistakes);
+        check::check(workflow, prompts, &mut mistakes);
     }
     match workflow {
-        Some(workflow) if mistakes.is_empty() => Ok(workflow),
+        Some(workflow) if mistakes.is_empty() => Ok(pinned(workflow, text, prompts)),
         _ => Err(mistakes.into_errors()),
     }
 }
 
-fn read_workflow(root: &Field<'_>, text: &str, mistakes: &mut Mistakes) -> Option<Workflow> {
+fn read_workflow(root: &Field<'_>, mistakes: &mut Mistakes) -> Option<Workflow> {
     let section = root.section("a workflow: a map with `name` and `steps`", mistakes)?;
     section.allow(KEYS, &[], mistakes);
     check_api(&section, mistakes);
@@ -105,7 +105,7 @@ fn read_workflow(root: &Field<'_>, text: &str, mistakes: &mut Mistakes) -> Optio
             .and_then(|field| read_concurrency(field, mistakes)),
         steps: steps.unwrap_or_default(),
         finally: finally.unwrap_or_default(),
-        sha256: hex::encode(Sha256::digest(text)),
+        sha256: String::new(),
         prompts: [].into(),
     };
     let count = workflow.step_keys().len();
@@ -113,6 +113,21 @@ fn read_workflow(root: &Field<'_>, text: &str, mistakes: &mut Mistakes) -> Optio
         mistakes.add("steps", format!("{count} steps are more than {MAX_STEPS}"), None);
     }
     Some(workflow)
+}
+
+fn pinned(mut workflow: Workflow, text: &str, prompts: &Prompts) -> Workflow {
+    let roles = workflow.roles().into_iter();
+    workflow.prompts = roles
+        .filter_map(|role| Some((role.to_owned(), prompts.get(role)?.to_owned())))
+        .collect();
+    let mut hash = Sha256::new();
+    hash.update(Sha256::digest(text));
+    for (role, prompt) in &workflow.prompts {
+        hash.update(Sha256::digest(role));
+        hash.update(Sha256::digest(prompt));
+    }
+    workflow.sha256 = hex::encode(hash.finalize());
+    workflow
 }
 
 /// Text without `api` is taken as the only version that there is.

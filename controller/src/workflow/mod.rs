@@ -1,9 +1,11 @@
 //! Workflows: loaded from YAML, checked, and kept in the form that jobs pin.
 
+pub mod catalog;
 pub mod graph;
 pub mod inputs;
 pub mod load;
 pub mod model;
+pub mod prompts;
 pub mod template;
 
 mod check;

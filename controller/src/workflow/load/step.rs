@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use protocol::{label::Requires, spec::ToolStep};
 use serde_json::{Map, Value};
 
 use super::{Defaults, command, invalid_name, is_name, outputs, policy, read_steps, rounds};
 use crate::workflow::{
-    graph::Steps,
     model::{CommandDef, StepDef, StepKind},
     read::{Field, Mistakes, Section},
 };
@@ -186,7 +186,7 @@ fn read_block(
         );
         return StepKind::Block {
             rounds,
-            steps: super::super::graph::Steps::new(),
+            steps: IndexMap::new(),
         };
     }
     StepKind::Block {

@@ -1,0 +1,154 @@
+use std::fs;
+
+use super::*;
+
+fn catalog() -> Catalog {
+    Catalog::builtin(Prompts::builtin())
+}
+
+const MINE: &str = "name: mine\nsteps:\n  look: {run: [ls]}\n";
+
+#[test]
+fn every_builtin_workflow_loads_under_its_own_name() {
+    let prompts = Prompts::builtin();
+    for (name, text) in BUILTIN {
+        let workflow = load(text, &prompts).unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
+        assert_eq!(workflow.name, name);
+        assert!(!workflow.description.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn the_steps_of_the_builtin_workflows_are_what_they_were() {
+    let list = catalog().list();
+    let shown: Vec<_> = list
+        .iter()
+        .map(|view| format!("{} repo={} {}", view.name, view.needs_repo, view.steps.join(" ")))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "ask repo=true prepare plan",
+            "implement repo=true prepare plan cycle cycle/edit cycle/check cycle/review verify deliver",
+            "review repo=true prepare check review",
+            "run repo=false run",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_name_gets_the_closest_and_the_list() {
+    let problem = catalog().get("implment").expect_err("a slip");
+    assert_eq!(problem.code, Code::UnknownWorkflow);
+    assert_eq!(
+        problem.hint.as_deref(),
+        Some("did you mean `implement`? known: ask, implement, review, run")
+    );
+    let problem = catalog().get("zzz").expect_err("far off");
+    assert_eq!(
+        problem.hint.as_deref(),
+        Some("known: ask, implement, review, run")
+    );
+}
+
+#[test]
+fn a_file_wins_over_a_builtin_and_a_stored_one_over_both() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("mine.yaml"), MINE).expect("written");
+    fs::write(folder.path().join("run.yaml"), MINE.replace("mine", "run")).expect("written");
+    fs::write(folder.path().join("notes.txt"), "not a workflow").expect("written");
+    let folders = [folder.path().to_owned()];
+    let mut catalog = catalog();
+    catalog.load_folders(&folders).expect("two good files");
+    let origin = |catalog: &Catalog, name: &str| catalog.view(name).expect("known").origin;
+    assert_eq!(origin(&catalog, "mine"), "file");
+    assert_eq!(origin(&catalog, "run"), "file");
+    assert_eq!(origin(&catalog, "ask"), "builtin");
+
+    let stored = MINE.replace("[ls]", "[pwd]");
+    let view = catalog.put("mine", &stored).expect("good");
+    assert_eq!(
+        (view.origin.as_str(), view.text.as_deref()),
+        ("stored", Some(stored.as_str()))
+    );
+    catalog.load_folders(&folders).expect("again");
+    assert_eq!(origin(&catalog, "mine"), "stored");
+}
+
+#[test]
+fn a_bad_file_is_named_with_its_first_mistake() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mine.yaml");
+    let folders = [folder.path().to_owned()];
+    fs::write(&path, "name: mine\nsteps:\n  look: {rum: [ls]}\nprio: 3\n").expect("written");
+    let error = catalog()
+        .load_folders(&folders)
+        .expect_err("mistakes")
+        .to_string();
+    assert!(error.contains("mine.yaml: line 3, steps.look"), "{error}");
+    assert!(error.ends_with("(and 2 more)"), "{error}");
+
+    fs::write(&path, MINE.replace("mine", "yours")).expect("written");
+    let error = catalog()
+        .load_folders(&folders)
+        .expect_err("another name")
+        .to_string();
+    assert!(error.ends_with("the file must be called yours.yaml"), "{error}");
+
+    let error = catalog()
+        .load_folders(&[folder.path().join("none")])
+        .expect_err("no folder");
+    assert!(matches!(error, FolderError::Unreadable { .. }));
+}
+
+#[test]
+fn what_is_put_must_be_valid_and_have_its_own_name() {
+    let problem = catalog()
+        .put("mine", "name: mine\nsteps: {}\n")
+        .expect_err("no step");
+    assert_eq!(
+        (problem.code, problem.field.as_deref()),
+        (Code::InvalidWorkflow, Some("steps"))
+    );
+    assert_eq!(problem.detail, "line 2, steps: there is no step");
+    let problem = catalog().put("yours", MINE).expect_err("another name");
+    assert_eq!(
+        (problem.code, problem.field.as_deref()),
+        (Code::InvalidField, Some("name"))
+    );
+}
+
+#[test]
+fn a_report_lists_every_mistake_or_shows_the_workflow() {
+    let report =
+        catalog().validate("name: Mine\nsteps:\n  look: {agent: poet}\n  see: {needs: [lok], run: [ls]}\n");
+    assert!(!report.ok && report.workflow.is_none());
+    assert_eq!(
+        report.errors.iter().map(|error| error.line).collect::<Vec<_>>(),
+        [Some(1), Some(3), Some(4)]
+    );
+    let report = catalog().validate(MINE);
+    assert!(report.ok && report.errors.is_empty());
+    assert_eq!(report.workflow.expect("it is valid").steps, ["look"]);
+}
+
+#[test]
+fn a_job_pins_the_prompts_and_their_hash() {
+    let workflow = catalog().get("implement").expect("built in");
+    assert_eq!(
+        workflow.prompts.keys().collect::<Vec<_>>(),
+        ["architect", "codegen", "review"]
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("review.md");
+    fs::write(&path, "Be kind.").expect("written");
+    let mut prompts = Prompts::builtin();
+    prompts.read("review", &path).expect("usable");
+    let other = Catalog::builtin(prompts);
+    let changed = other.get("implement").expect("built in");
+    assert_ne!(changed.sha256, workflow.sha256);
+    assert_eq!(
+        other.get("run").expect("built in").sha256,
+        catalog().get("run").expect("built in").sha256
+    );
+}
