@@ -1,0 +1,329 @@
+//! Rules 9 to 13: what a result does, and what becomes of work that failed or
+//! was stopped.
+
+use jiff::SignedDuration;
+use protocol::{
+    event::EventKind,
+    id::{AttemptId, JobId, WorkerId},
+    job::{JobState, StepKey},
+    message::{Ack, AckVerdict, CancelReason, StepResult, ToWorker},
+    step::{AttemptState, ErrorClass, Outcome, StepError, StepState},
+};
+use serde_json::json;
+
+use super::{
+    draft::Draft,
+    event::{Facts, Refusal},
+    timers::Timer,
+};
+
+/// How much longer than the worker's own kill the controller waits (rules 10, 13).
+const CANCEL_SLACK_MS: u64 = 15_000;
+/// See rule 9: a worker whose machine was at fault does not get the step again at once.
+const INFRA_EXCLUDED_MS: u64 = 60_000;
+
+impl Draft<'_> {
+    /// Rules 9, 9a, 9b, 9c, 11, 13: judged by the attempt alone, whatever the session.
+    pub(super) fn result(
+        &mut self,
+        worker: WorkerId,
+        result: StepResult,
+        facts: &Facts,
+    ) -> Result<(), Refusal> {
+        let attempt = result.attempt;
+        let Some((job, key)) = self.world.place_of(attempt) else {
+            let verdict = if facts.recorded.contains(&attempt) {
+                AckVerdict::Applied
+            } else {
+                self.changes.late.push(result);
+                AckVerdict::Superseded
+            };
+            self.ack(worker, attempt, verdict);
+            return Ok(());
+        };
+        let step = self
+            .world
+            .step(job, &key)
+            .expect("attempts of the world have a step");
+        let known = step
+            .attempts
+            .iter()
+            .find(|known| known.id == attempt)
+            .expect("indexed attempts exist");
+        if known.worker != worker {
+            return Err(Refusal::StaleAttempt);
+        }
+        if known.recorded {
+            let applied = step.is_current(attempt) && known.late.is_none();
+            let verdict = if applied {
+                AckVerdict::Applied
+            } else {
+                AckVerdict::Superseded
+            };
+            self.ack(worker, attempt, verdict);
+            return Ok(());
+        }
+        let takes_results = known.state.is_open() || known.state == AttemptState::Lost;
+        if !step.is_current(attempt) || step.state.is_terminal() || !takes_results {
+            self.keep_late(job, &key, result);
+            self.ack(worker, attempt, AckVerdict::Superseded);
+            return Ok(());
+        }
+        if !facts.missing.is_empty() {
+            self.touch(worker, attempt);
+            self.ack(worker, attempt, AckVerdict::Missing(facts.missing.clone()));
+            return Ok(());
+        }
+        self.apply(job, &key, result);
+        self.ack(worker, attempt, AckVerdict::Applied);
+        self.settle(job);
+        Ok(())
+    }
+
+    fn ack(&mut self, worker: WorkerId, attempt: AttemptId, verdict: AckVerdict) {
+        self.say(worker, ToWorker::Ack(Ack { attempt, verdict }));
+    }
+
+    /// Rule 9a: the result came too late and is kept for salvage.
+    fn keep_late(&mut self, job: JobId, key: &StepKey, result: StepResult) {
+        let id = result.attempt;
+        let usage = result.usage;
+        let outcome = result.outcome;
+        self.changes.attempts.insert(id);
+        let step = self.step_mut(job, key);
+        if let Some(attempt) = step.attempts.iter_mut().find(|attempt| attempt.id == id) {
+            attempt.recorded = true;
+            attempt.usage = usage;
+            attempt.late = Some(Box::new(result));
+        }
+        let text = format!("a late result ({outcome}) of a superseded attempt is kept for salvage");
+        self.event(
+            EventKind::Note,
+            Some(job),
+            Some(key),
+            Some(id),
+            json!({"text": text}),
+        );
+    }
+
+    /// The result becomes the attempt's, and the step's if it decides it.
+    pub(super) fn apply(&mut self, job: JobId, key: &StepKey, result: StepResult) {
+        self.charge(job, key, result.usage);
+        for artifact in &result.artifacts {
+            let row = (job, key.clone(), result.attempt, artifact.clone());
+            self.changes.artifacts.push(row);
+        }
+        let attempt = self.current_mut(job, key);
+        let (state, cancel, worker) = (attempt.state, attempt.cancel, attempt.worker);
+        attempt.recorded = true;
+        attempt.exit = result.exit;
+        attempt.error.clone_from(&result.error);
+        attempt.notes.clone_from(&result.notes);
+        attempt.started_at.get_or_insert(attempt.offered_at);
+        if result.model.is_some() {
+            attempt.model = result.model;
+        }
+        let step = self.step_mut(job, key);
+        step.error.clone_from(&result.error);
+        step.outputs = result.outputs;
+        step.note = None;
+        if result.workspace.is_some() {
+            step.workspace = result.workspace;
+        }
+        self.learn_base(job, key);
+        let error = result.error.unwrap_or_else(|| unexplained(result.outcome));
+        let stopped = (state == AttemptState::Cancelling).then_some(cancel).flatten();
+        match (stopped, result.outcome) {
+            (_, Outcome::Ok) => self.succeed(job, key, stopped),
+            (Some(CancelReason::User | CancelReason::Superseded), _) => {
+                self.set_attempt_state(job, key, AttemptState::Cancelled);
+                self.set_step_state(job, key, StepState::Cancelled);
+            }
+            (Some(CancelReason::Budget), _) => {
+                self.set_attempt_state(job, key, AttemptState::Cancelled);
+                self.park_step(job, key, "its budget is spent");
+            }
+            (Some(CancelReason::Timeout), _) | (None, Outcome::TimedOut) => self.timed_out(job, key),
+            (None, Outcome::Killed) => {
+                self.set_attempt_state(job, key, AttemptState::Failed);
+                self.spend_infra(job, key, error);
+            }
+            (None, Outcome::Failed) if error.class == ErrorClass::Infra => {
+                self.set_attempt_state(job, key, AttemptState::Failed);
+                self.exclude(job, key, worker, INFRA_EXCLUDED_MS);
+                self.spend_infra(job, key, error);
+            }
+            (None, Outcome::Failed) => {
+                self.set_attempt_state(job, key, AttemptState::Failed);
+                self.spend_work(job, key, error);
+            }
+        }
+    }
+
+    fn succeed(&mut self, job: JobId, key: &StepKey, stopped: Option<CancelReason>) {
+        self.set_attempt_state(job, key, AttemptState::Succeeded);
+        if let Some(why) = stopped {
+            let note = format!("it had succeeded before the cancel ({why}) reached it");
+            self.current_mut(job, key).notes.push(note);
+        }
+        self.set_step_state(job, key, StepState::Succeeded);
+    }
+
+    /// The step that names the base commit tells it to the job.
+    fn learn_base(&mut self, job: JobId, key: &StepKey) {
+        let base = self
+            .world
+            .step(job, key)
+            .and_then(|step| step.workspace.as_ref())
+            .map(|w| w.base.clone());
+        if let Some(base) = base {
+            if self.world.jobs[&job].base.is_none() {
+                self.job_mut(job).base = Some(base);
+            }
+        }
+    }
+
+    fn timed_out(&mut self, job: JobId, key: &StepKey) {
+        let limit = protocol::duration::Millis(self.timeout_ms(job, key));
+        let error = StepError::new(
+            ErrorClass::Timeout,
+            format!("it ran longer than its limit of {limit}"),
+        )
+        .hint("raise `timeout` of the step in the workflow");
+        self.set_attempt_state(job, key, AttemptState::TimedOut);
+        self.current_mut(job, key).error = Some(error.clone());
+        self.spend_work(job, key, error);
+    }
+
+    /// Work failed: the step waits for its next attempt, or has failed.
+    pub(super) fn spend_work(&mut self, job: JobId, key: &StepKey, error: StepError) {
+        let owner = &self.world.jobs[&job];
+        let step = owner.step(key).expect("the step was found before");
+        let policy = owner.def(step).retry.clone();
+        let again = step.work_left > 0 && policy.on.contains(&error.class);
+        if !again || self.is_cancelled(job, key) {
+            self.step_mut(job, key).error = Some(error);
+            self.set_step_state(job, key, StepState::Failed);
+            return;
+        }
+        let used = policy.max.saturating_sub(step.work_left).min(20);
+        let cap = policy
+            .backoff_min
+            .0
+            .saturating_mul(1 << used)
+            .min(policy.backoff_max.0);
+        let jittered = (self.entropy.unit() * cap as f64) as u64;
+        let wait = jittered.max(error.retry_after_ms.unwrap_or(0));
+        let now = self.now;
+        let step = self.step_mut(job, key);
+        step.work_left -= 1;
+        step.error = Some(error);
+        self.set_step_state(job, key, StepState::RetryWait);
+        let until = now.wall + SignedDuration::from_millis(wait as i64);
+        self.step_mut(job, key).not_before = Some(until);
+        self.world
+            .timers
+            .insert((now.mono + wait, Timer::Step(job, key.clone())));
+    }
+
+    /// Rules 10 and 13: the current attempt is told to stop.
+    pub(super) fn stop_attempt(&mut self, job: JobId, key: &StepKey, why: CancelReason) {
+        let due = self.now.mono + self.world.limits.cancel_grace_ms + CANCEL_SLACK_MS;
+        self.set_attempt_state(job, key, AttemptState::Cancelling);
+        self.set_due(job, key, due);
+        let attempt = self.current_mut(job, key);
+        attempt.cancel = Some(why);
+        let (worker, id) = (attempt.worker, attempt.id);
+        self.set_step_state(job, key, StepState::Cancelling);
+        self.say_cancel(worker, id, why);
+    }
+
+    /// Rule 13: the hard limit of an attempt has passed.
+    pub(super) fn hard_due(&mut self, id: AttemptId) {
+        let Some((job, key)) = self.world.place_of(id) else {
+            return;
+        };
+        let step = self
+            .world
+            .step(job, &key)
+            .expect("attempts of the world have a step");
+        let Some(current) = step.current().filter(|current| current.id == id) else {
+            return;
+        };
+        if !matches!(current.state, AttemptState::Running | AttemptState::Suspect) {
+            return;
+        }
+        if current.hard_due > self.now.mono {
+            self.world.timers.insert((current.hard_due, Timer::Hard(id)));
+        } else {
+            self.stop_attempt(job, &key, CancelReason::Timeout);
+        }
+    }
+
+    /// Rule 12: the worker did not confirm the cancel in time.
+    pub(super) fn cancelling_due(&mut self, job: JobId, key: &StepKey) {
+        let attempt = self.current_mut(job, key);
+        let (worker, id, why) = (attempt.worker, attempt.id, attempt.cancel);
+        if why == Some(CancelReason::Timeout) {
+            self.timed_out(job, key);
+        } else {
+            self.set_attempt_state(job, key, AttemptState::Lost);
+            self.set_step_state(job, key, StepState::Cancelled);
+        }
+        self.say_cancel(worker, id, why.unwrap_or(CancelReason::User));
+        self.settle(job);
+    }
+
+    /// A person makes a late outcome the step's result, if nothing downstream ran.
+    pub(super) fn salvage(&mut self, job: JobId, key: &StepKey, attempt: AttemptId) -> Result<(), Refusal> {
+        let owner = self.world.jobs.get(&job).ok_or(Refusal::Unknown("job"))?;
+        let step = owner.step(key).ok_or(Refusal::Unknown("step"))?;
+        let known = step
+            .attempts
+            .iter()
+            .find(|known| known.id == attempt)
+            .ok_or(Refusal::Unknown("attempt"))?;
+        let late = known
+            .late
+            .clone()
+            .ok_or(Refusal::Salvage("the attempt has no late outcome"))?;
+        if late.outcome != Outcome::Ok {
+            return Err(Refusal::Salvage("only a late outcome that is ok can be salvaged"));
+        }
+        if step.state.is_open() || step.state == StepState::Succeeded {
+            return Err(Refusal::Salvage(
+                "the step runs or has succeeded: there is nothing to salvage",
+            ));
+        }
+        let ran_later = owner
+            .steps
+            .iter()
+            .any(|other| other.needs.contains(key) && !other.attempts.is_empty());
+        if ran_later {
+            return Err(Refusal::Salvage("a later step has already run on another result"));
+        }
+        for artifact in &late.artifacts {
+            self.changes
+                .artifacts
+                .push((job, key.clone(), attempt, artifact.clone()));
+        }
+        let step = self.step_mut(job, key);
+        step.outputs = late.outputs;
+        step.error = None;
+        step.workspace = late.workspace.or(step.workspace.take());
+        self.set_step_state(job, key, StepState::Succeeded);
+        self.unblock_later(job, key);
+        self.set_job_state(job, JobState::Running, None);
+        self.settle(job);
+        Ok(())
+    }
+}
+
+fn unexplained(outcome: Outcome) -> StepError {
+    let class = match outcome {
+        Outcome::TimedOut => ErrorClass::Timeout,
+        Outcome::Killed => ErrorClass::Killed,
+        Outcome::Ok | Outcome::Failed => ErrorClass::Exit,
+    };
+    StepError::new(class, format!("the worker reported {outcome} without a reason"))
+}

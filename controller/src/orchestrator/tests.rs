@@ -1,0 +1,1 @@
+//! Every transition rule, exercised.
