@@ -400,6 +400,7 @@ impl Draft<'_> {
             return;
         }
         attempt.usage += added;
+        self.changes.used += added;
         self.step_mut(job, key).usage += added;
         self.job_mut(job).usage += added;
     }

@@ -10,6 +10,7 @@ use protocol::{
     job::{JobLink, JobState, StepKey},
     message::{Session, StepResult, ToWorker},
     step::{AttemptState, StepState},
+    usage::Usage,
     worker::WorkerState,
 };
 use serde_json::{Map, Value, json};
@@ -51,6 +52,8 @@ pub struct Changes {
     pub late: Vec<StepResult>,
     /// Artifacts that came with an applied result.
     pub artifacts: Vec<(JobId, StepKey, AttemptId, protocol::artifact::ArtifactRef)>,
+    /// What model calls cost in this group of decisions.
+    pub used: Usage,
     /// Jobs that ended in this decision.
     pub ended: Vec<JobId>,
     /// What happened, in order.
@@ -72,6 +75,20 @@ pub struct NewEvent {
     pub attempt: Option<AttemptId>,
     /// The rest.
     pub data: Map<String, Value>,
+}
+
+impl Changes {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+            && self.steps.is_empty()
+            && self.attempts.is_empty()
+            && self.workers.is_empty()
+            && self.late.is_empty()
+            && self.artifacts.is_empty()
+            && self.events.is_empty()
+            && self.paused.is_none()
+    }
 }
 
 /// What is to be done once the changes are on disk.

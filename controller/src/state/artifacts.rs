@@ -1,0 +1,97 @@
+//! Rows of blobs and of the artifacts that name them.
+
+use jiff::Timestamp;
+use protocol::{
+    artifact::{ArtifactRef, Sha256},
+    http::jobs::{ArtifactFile, ArtifactView},
+    id::{AttemptId, JobId},
+    job::StepKey,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    StateError,
+    rows::{text, time},
+};
+
+/// Notes that a blob is stored: its bytes are on disk already.
+pub fn insert_blob(
+    connection: &Connection,
+    sha256: &Sha256,
+    size: u64,
+    at: Timestamp,
+) -> Result<(), StateError> {
+    let sql = "INSERT INTO blobs (sha256, size, stored_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![sha256.0, size as i64, at.as_millisecond()])?;
+    Ok(())
+}
+
+/// The size of a stored blob.
+pub fn blob_size(connection: &Connection, sha256: &Sha256) -> Result<Option<u64>, StateError> {
+    let sql = "SELECT size FROM blobs WHERE sha256 = ?1";
+    let size: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row([sha256.0], |row| row.get(0))
+        .optional()?;
+    Ok(size.map(|size| size as u64))
+}
+
+/// Notes an artifact of a job; a later attempt's replaces an earlier one's.
+pub(super) fn insert(
+    connection: &Connection,
+    job: JobId,
+    step: &StepKey,
+    attempt: AttemptId,
+    artifact: &ArtifactRef,
+    at: Timestamp,
+) -> Result<(), StateError> {
+    let sql = "INSERT INTO artifacts (job, step, name, attempt, sha256, size, at_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (job, step, name) \
+               DO UPDATE SET attempt = ?4, sha256 = ?5, size = ?6, at_ms = ?7";
+    connection.prepare_cached(sql)?.execute(params![
+        job.uuid().as_bytes(),
+        step.as_str(),
+        artifact.name,
+        attempt.uuid().as_bytes(),
+        artifact.sha256.0,
+        artifact.size as i64,
+        at.as_millisecond(),
+    ])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ArtifactView> {
+    let step: StepKey = text(row, 0)?;
+    let name: String = row.get(1)?;
+    Ok(ArtifactView {
+        name: format!("{step}/{name}"),
+        file: ArtifactFile {
+            sha256: Sha256(row.get(2)?),
+            size: row.get::<_, i64>(3)? as u64,
+        },
+        step,
+        created_at: time(row, 4)?,
+    })
+}
+
+/// All artifacts of a job, oldest first.
+pub fn of_job(connection: &Connection, job: JobId) -> Result<Vec<ArtifactView>, StateError> {
+    let sql =
+        "SELECT step, name, sha256, size, at_ms FROM artifacts WHERE job = ?1 ORDER BY at_ms, step, name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([job.uuid().as_bytes()], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One artifact by `<step key>/<name>`; a bare name means the newest artifact of that name.
+pub fn find(connection: &Connection, job: JobId, name: &str) -> Result<Option<ArtifactView>, StateError> {
+    let sql = "SELECT step, name, sha256, size, at_ms FROM artifacts \
+               WHERE job = ?1 AND (step || '/' || name = ?2 OR name = ?2) \
+               ORDER BY (step || '/' || name = ?2) DESC, at_ms DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement
+        .query_row(params![job.uuid().as_bytes(), name], read)
+        .optional()?)
+}

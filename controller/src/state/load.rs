@@ -1,0 +1,101 @@
+//! Rebuilds the world from the tables.
+
+use std::{collections::HashMap, sync::Arc};
+
+use protocol::{
+    id::JobId,
+    step::{AttemptState, StepState},
+};
+use rusqlite::Connection;
+
+use crate::{
+    orchestrator::{
+        Now, World,
+        timers::Timer,
+        world::{Job, Limits},
+    },
+    workflow::model::Workflow,
+};
+
+use super::{
+    StateError, attempts,
+    jobs::{self, COLUMNS, JobRow},
+    meta, steps, workers,
+};
+
+/// Fills a world with all workers and all open jobs. No lease dies before now + lease + grace, so that
+/// workers can come back.
+pub fn world(connection: &Connection, world: &mut World, now: Now) -> Result<(), StateError> {
+    world.paused = meta::get(connection, meta::PAUSED)?.as_deref() == Some("1");
+    for worker in workers::all(connection)? {
+        world.workers.insert(worker.id, worker);
+    }
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')");
+    let rows: Vec<JobRow> = connection
+        .prepare(&sql)?
+        .query_map([], JobRow::read)?
+        .collect::<Result<_, _>>()?;
+    let mut workflows: HashMap<String, Arc<Workflow>> = HashMap::new();
+    for row in rows {
+        let workflow = match workflows.get(&row.workflow_sha256) {
+            Some(workflow) => workflow.clone(),
+            None => {
+                let workflow = Arc::new(jobs::pinned(connection, &row.workflow_sha256)?);
+                workflows.insert(row.workflow_sha256.clone(), workflow.clone());
+                workflow
+            }
+        };
+        let job = with_steps(connection, row.into_job(workflow), &world.limits, now)?;
+        set_timers(world, &job, now);
+        world.adopt_job(job);
+    }
+    Ok(())
+}
+
+/// One job with its steps and attempts, ended or not.
+pub fn job(connection: &Connection, id: JobId, limits: &Limits, now: Now) -> Result<Option<Job>, StateError> {
+    use rusqlite::OptionalExtension;
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
+    let row = connection
+        .prepare_cached(&sql)?
+        .query_row([id.uuid().as_bytes()], JobRow::read)
+        .optional()?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let workflow = Arc::new(jobs::pinned(connection, &row.workflow_sha256)?);
+    with_steps(connection, row.into_job(workflow), limits, now).map(Some)
+}
+
+fn with_steps(connection: &Connection, mut job: Job, limits: &Limits, now: Now) -> Result<Job, StateError> {
+    job.steps = steps::of_job(connection, job.id)?;
+    for mut row in attempts::of_job(connection, job.id)? {
+        let attempt = &mut row.attempt;
+        let lease = now.mono + limits.lease_ms;
+        attempt.due = match attempt.state {
+            AttemptState::Offered | AttemptState::Running => lease,
+            AttemptState::Suspect => lease + limits.grace_agent_ms,
+            AttemptState::Cancelling => lease + limits.cancel_grace_ms,
+            _ => 0,
+        };
+        if let Some(hard_due) = row.hard_due_ms {
+            let left = hard_due.saturating_sub(now.wall.as_millisecond()).max(0) as u64;
+            attempt.hard_due = now.mono + left.max(limits.lease_ms);
+        }
+        if let Some(step) = job.step_mut(&row.step) {
+            step.attempts.push(row.attempt);
+        }
+    }
+    Ok(job)
+}
+
+fn set_timers(world: &mut World, job: &Job, now: Now) {
+    if job.workflow.timeout.is_some() {
+        world.timers.insert((now.mono, Timer::Job(job.id)));
+    }
+    for step in job.steps.iter().filter(|step| step.state == StepState::RetryWait) {
+        world
+            .timers
+            .insert((now.mono, Timer::Step(job.id, step.key.clone())));
+    }
+}

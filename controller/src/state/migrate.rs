@@ -1,0 +1,106 @@
+//! Brings a database to the shape that this version knows.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StateError;
+
+/// One step of the schema.
+pub struct Migration {
+    /// What it is called.
+    pub name: &'static str,
+    /// The statements.
+    pub up: &'static str,
+    /// Rows that use what it adds, for the tests of later ones.
+    pub sample: &'static str,
+}
+
+macro_rules! migration {
+    ($name:literal) => {
+        Migration {
+            name: $name,
+            up: include_str!(concat!("../../../migrations/", $name, ".sql")),
+            sample: include_str!(concat!("../../../migrations/sample/", $name, ".sql")),
+        }
+    };
+}
+
+/// All of them, in order; never edit an old one.
+pub const MIGRATIONS: &[Migration] = &[migration!("0001_initial")];
+
+/// Applies what is missing, each in one transaction, after a backup beside the database.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len() as u32;
+    if found > known {
+        return Err(StateError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    if found > 0 && found < known {
+        back_up(connection, path, found)?;
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration.up)?;
+        transaction.pragma_update(None, "user_version", index as u32 + 1)?;
+        transaction.commit()?;
+        tracing::info!(
+            migration = migration.name,
+            "the database was brought to version {}",
+            index + 1
+        );
+    }
+    Ok(())
+}
+
+/// A whole copy of the database as it was before an upgrade.
+fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), StateError> {
+    let copy = path.with_extension(format!("v{version}.backup"));
+    if copy.exists() {
+        std::fs::remove_file(&copy).map_err(|source| StateError::Io {
+            what: "cannot replace the old backup",
+            path: copy.clone(),
+            source,
+        })?;
+    }
+    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    tracing::info!(backup = %copy.display(), "the database was backed up before its upgrade");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_migration_applies_over_the_rows_of_those_before() {
+        let connection = Connection::open_in_memory().expect("opens");
+        connection.pragma_update(None, "foreign_keys", true).expect("set");
+        for migration in MIGRATIONS {
+            connection.execute_batch(migration.up).expect(migration.name);
+            assert!(
+                !migration.sample.trim().is_empty(),
+                "{} has no sample",
+                migration.name
+            );
+            connection.execute_batch(migration.sample).expect(migration.name);
+        }
+        let broken: Vec<String> = connection
+            .prepare("PRAGMA foreign_key_check")
+            .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
+            .expect("checks");
+        assert_eq!(broken, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_by_name() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        connection.pragma_update(None, "user_version", 99).expect("set");
+        let error = migrate(&mut connection, Path::new("agentd.db")).expect_err("newer");
+        assert!(error.to_string().contains("has version 99"), "{error}");
+    }
+}

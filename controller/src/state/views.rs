@@ -1,0 +1,169 @@
+//! Jobs as the API shows them, read from the tables.
+
+use protocol::{
+    http::jobs::{AttemptView, JobView, ListJobs, RepoView, StepView},
+    id::{JobId, JobNumber},
+    spec::RepoSource,
+};
+use rusqlite::{Connection, params_from_iter, types::Value};
+
+use crate::{
+    orchestrator::world::{Attempt, Step, find_def},
+    workflow::model::Workflow,
+};
+
+use super::{
+    StateError, attempts,
+    jobs::{self, COLUMNS, JobRow},
+    steps,
+};
+
+/// Rows of a page if nobody says.
+const DEFAULT_LIMIT: u32 = 50;
+/// Rows of a page, at most.
+const MAX_LIMIT: u32 = 200;
+
+/// One job with its steps and attempts.
+pub fn job(connection: &Connection, id: JobId) -> Result<Option<JobView>, StateError> {
+    use rusqlite::OptionalExtension;
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
+    let row = connection
+        .prepare_cached(&sql)?
+        .query_row([id.uuid().as_bytes()], JobRow::read)
+        .optional()?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let workflow = jobs::pinned(connection, &row.workflow_sha256)?;
+    let mut view = summary(connection, row)?;
+    let mut known = attempts::of_job(connection, id)?;
+    for step in steps::of_job(connection, id)? {
+        let own: Vec<Attempt>;
+        (own, known) = split(known, &step);
+        view.steps.push(step_view(&workflow, step, &own));
+    }
+    Ok(Some(view))
+}
+
+fn split(rows: Vec<attempts::AttemptRow>, step: &Step) -> (Vec<Attempt>, Vec<attempts::AttemptRow>) {
+    let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.step == step.key);
+    (own.into_iter().map(|row| row.attempt).collect(), others)
+}
+
+/// A page of jobs, newest first, and where the next one begins.
+pub fn jobs(
+    connection: &Connection,
+    list: &ListJobs,
+) -> Result<(Vec<JobView>, Option<JobNumber>), StateError> {
+    let limit = list.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let mut conditions = vec!["1".to_owned()];
+    let mut values: Vec<Value> = vec![];
+    let any_of = |column: &str, texts: Vec<String>, values: &mut Vec<Value>| {
+        let marks = vec!["?"; texts.len()].join(", ");
+        values.extend(texts.into_iter().map(Value::Text));
+        format!("{column} IN ({marks})")
+    };
+    if !list.state.is_empty() {
+        let states = list.state.iter().map(ToString::to_string).collect();
+        conditions.push(any_of("state", states, &mut values));
+    }
+    if !list.workflow.is_empty() {
+        conditions.push(any_of("workflow", list.workflow.clone(), &mut values));
+    }
+    if let Some(before) = list.cursor.as_ref().and_then(|cursor| cursor.parse::<i64>().ok()) {
+        conditions.push("number < ?".to_owned());
+        values.push(Value::Integer(before));
+    }
+    values.push(Value::Integer(i64::from(limit) + 1));
+    let conditions = conditions.join(" AND ");
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {conditions} ORDER BY number DESC LIMIT ?");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows: Vec<JobRow> = statement
+        .query_map(params_from_iter(values), JobRow::read)?
+        .collect::<Result<_, _>>()?;
+    let more = rows.len() > limit as usize;
+    let views: Vec<JobView> = rows
+        .into_iter()
+        .take(limit as usize)
+        .map(|row| summary(connection, row))
+        .collect::<Result<_, _>>()?;
+    let next = if more {
+        views.last().map(|job| job.number)
+    } else {
+        None
+    };
+    Ok((views, next))
+}
+
+fn summary(connection: &Connection, row: JobRow) -> Result<JobView, StateError> {
+    let (steps_done, steps_total) = steps::progress(connection, row.id)?;
+    let base = row.body.base;
+    let repo = row.body.repo.map(|source| RepoView {
+        name: source.name().to_owned(),
+        url: match &source {
+            RepoSource::Url { url, .. } => Some(url.clone()),
+            RepoSource::Bundle { .. } => None,
+        },
+        base,
+    });
+    Ok(JobView {
+        number: row.number,
+        id: row.id,
+        state: row.state,
+        workflow: row.workflow,
+        workflow_sha256: row.workflow_sha256,
+        title: row.title,
+        priority: row.priority,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        reason: row.reason,
+        inputs: row.body.inputs,
+        repo,
+        labels: row.body.labels,
+        usage: row.body.usage,
+        steps: vec![],
+        steps_done,
+        steps_total,
+    })
+}
+
+fn step_view(workflow: &Workflow, step: Step, own: &[Attempt]) -> StepView {
+    let current = own.last();
+    StepView {
+        kind: find_def(workflow, &step.path)
+            .map_or("unknown", |def| def.kind.name())
+            .to_owned(),
+        state: step.state,
+        attempt: current.map_or(0, |attempt| attempt.number),
+        worker: current.map(|attempt| attempt.worker_name.clone()),
+        model: current.and_then(|attempt| attempt.model.clone()),
+        usage: step.usage,
+        started_at: step.started_at,
+        ended_at: step.ended_at,
+        error: step.error,
+        note: step.note,
+        outputs: step.outputs,
+        attempts: own.iter().map(attempt_view).collect(),
+        needs: step.needs,
+        key: step.key,
+    }
+}
+
+fn attempt_view(attempt: &Attempt) -> AttemptView {
+    AttemptView {
+        id: attempt.id,
+        number: attempt.number,
+        state: attempt.state,
+        worker: attempt.worker_name.clone(),
+        offered_at: attempt.offered_at,
+        started_at: attempt.started_at,
+        ended_at: attempt.ended_at,
+        error: attempt.error.clone(),
+        usage: attempt.usage,
+        model: attempt.model.clone(),
+        exit: attempt.exit,
+        late_outcome: attempt.late_outcome(),
+        notes: attempt.notes.clone(),
+    }
+}
