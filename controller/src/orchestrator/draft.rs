@@ -190,7 +190,7 @@ impl Draft<'_> {
     }
 
     /// Moves a job to another state.
-    pub(super) fn set_job_state(&mut self, id: JobId, state: JobState, reason: Option<String>) {
+    pub(crate) fn set_job_state(&mut self, id: JobId, state: JobState, reason: Option<String>) {
         let wall = self.now.wall;
         let job = self.job_mut(id);
         let from = job.state;

@@ -269,10 +269,9 @@ impl Draft<'_> {
     }
 
     /// A person stops or resumes dispatch as a whole.
-    pub(super) fn pause_dispatch(&mut self, paused: bool) -> Result<(), Refusal> {
+    pub(super) fn pause_dispatch(&mut self, paused: bool) {
         self.world.paused = paused;
         self.changes.paused = Some(paused);
-        Ok(())
     }
 
     /// The hard limit of one attempt of a step.

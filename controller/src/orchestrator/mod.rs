@@ -39,11 +39,20 @@ pub fn decide(draft: &mut Draft<'_>, event: Event) -> Result<(), Refusal> {
         Event::RetryJob(job) => draft.retry_job(job),
         Event::ResumeJob(job) => draft.resume_job(job),
         Event::Salvage { job, step, attempt } => draft.salvage(job, &step, attempt),
-        Event::PauseDispatch(paused) => draft.pause_dispatch(paused),
-        Event::WorkerJoined(worker) => draft.worker_joined(*worker),
+        Event::PauseDispatch(paused) => {
+            draft.pause_dispatch(paused);
+            Ok(())
+        }
+        Event::WorkerJoined(worker) => {
+            draft.worker_joined(*worker);
+            Ok(())
+        }
         Event::WorkerWanted { worker, wanted } => draft.worker_wanted(worker, wanted),
         Event::WorkerDisconnected { worker, by_host } => draft.worker_disconnected(worker, by_host),
-        Event::Timers => draft.fire_timers(),
+        Event::Timers => {
+            draft.fire_timers();
+            Ok(())
+        }
         Event::FromWorker {
             worker,
             session,

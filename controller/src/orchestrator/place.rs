@@ -1,6 +1,6 @@
 //! Rule 2: which ready step goes to which worker.
 
-use std::{collections::BTreeSet, fmt, ops::Bound};
+use std::{collections::BTreeSet, fmt};
 
 use protocol::{
     id::{JobId, WorkerId},
@@ -106,10 +106,10 @@ pub fn lacks(world: &World, job: &Job, step: &Step, worker: &Worker, now_mono: u
     if !missing.is_empty() {
         return Some(Lack::Labels(missing));
     }
-    if matches!(def.kind, StepKind::Agent { .. }) {
-        if let Err(why) = models::candidates(&world.models, def, worker) {
-            return Some(Lack::Model(why.to_string()));
-        }
+    if matches!(def.kind, StepKind::Agent { .. })
+        && let Err(why) = models::candidates(&world.models, def, worker)
+    {
+        return Some(Lack::Model(why.to_string()));
     }
     let excluded = step
         .excluded
@@ -176,88 +176,9 @@ pub fn place(world: &World, job: &Job, step: &Step, now_mono: u64) -> Placement 
     }
 }
 
-/// Rule 2 for everything that is ready, until no slot is free.
-pub fn dispatch(draft: &mut Draft<'_>) {
-    if draft.world.paused {
-        return;
-    }
-    let mut free: u32 = free_slots(draft.world);
-    let mut after = None;
-    while free > 0 {
-        let next = match &after {
-            None => draft.world.ready.first(),
-            Some(key) => draft
-                .world
-                .ready
-                .range((Bound::Excluded(key), Bound::Unbounded))
-                .next(),
-        };
-        let Some(next) = next.cloned() else {
-            break;
-        };
-        let (job, key) = (next.3, next.4.clone());
-        after = Some(next);
-        if !draft.may_dispatch(job) {
-            continue;
-        }
-        let owner = &draft.world.jobs[&job];
-        let step = owner.step(&key).expect("ready steps exist");
-        if let Placement::On(worker) = place(draft.world, owner, step, draft.now.mono) {
-            draft.offer(job, &key, worker);
-            free -= 1;
-        }
-    }
-}
-
-fn free_slots(world: &World) -> u32 {
-    let takes = |worker: &&Worker| worker.live && worker.wanted == Wanted::Active;
-    world
-        .workers
-        .values()
-        .filter(takes)
-        .map(|worker| worker.slots.saturating_sub(worker.used))
-        .sum()
-}
-
-/// Jobs of a group that have begun and not ended.
-pub fn group_running(world: &World, group: &str, except: JobId) -> u32 {
-    let counts = |job: &&Job| {
-        job.id != except
-            && job.started_at.is_some()
-            && !job.state.is_terminal()
-            && job.group.as_deref() == Some(group)
-    };
-    world.jobs.values().filter(counts).count() as u32
-}
-
 impl Draft<'_> {
-    /// Whether the job as a whole may have a step offered now: rule 2's guards, and rule 16.
-    fn may_dispatch(&mut self, id: JobId) -> bool {
-        let job = &self.world.jobs[&id];
-        if job.state == JobState::Parked {
-            return false;
-        }
-        if let (Some(group), Some(rule), None) = (&job.group, &job.workflow.concurrency, job.started_at) {
-            if group_running(self.world, group, id) >= rule.max {
-                return false;
-            }
-        }
-        let Some(budget) = job.budget else {
-            return true;
-        };
-        let tokens = budget.tokens.is_some_and(|cap| job.usage.tokens() >= cap);
-        let money = budget
-            .usd
-            .is_some_and(|cap| job.usage.cost_microusd as f64 >= cap * 1e6);
-        if tokens || money {
-            let what = if tokens { "token" } else { "money" };
-            self.set_job_state(id, JobState::Parked, Some(format!("its {what} budget is spent")));
-        }
-        !(tokens || money)
-    }
-
     /// A new attempt of a ready step is offered; the previous one, if it may still run, is superseded.
-    fn offer(&mut self, id: JobId, key: &StepKey, worker: WorkerId) {
+    pub(crate) fn offer(&mut self, id: JobId, key: &StepKey, worker: WorkerId) {
         let job = &self.world.jobs[&id];
         let step = job.step(key).expect("ready steps exist");
         if let Err(error) = spec::step_spec(self.world, job, step, &self.world.workers[&worker]) {

@@ -176,10 +176,10 @@ impl Draft<'_> {
             .step(job, key)
             .and_then(|step| step.workspace.as_ref())
             .map(|w| w.base.clone());
-        if let Some(base) = base {
-            if self.world.jobs[&job].base.is_none() {
-                self.job_mut(job).base = Some(base);
-            }
+        if let Some(base) = base
+            && self.world.jobs[&job].base.is_none()
+        {
+            self.job_mut(job).base = Some(base);
         }
     }
 

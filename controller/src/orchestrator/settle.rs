@@ -254,11 +254,7 @@ impl Draft<'_> {
             .filter(|step| {
                 step.state == StepState::Running && matches!(job.def(step).kind, StepKind::Block { .. })
             })
-            .filter(|step| {
-                self.round_of(job, step)
-                    .iter()
-                    .all(|child| child.state.is_terminal())
-            })
+            .filter(|step| round_of(job, step).iter().all(|child| child.state.is_terminal()))
             .map(|step| step.key.clone())
             .collect();
         for key in &running {
@@ -267,16 +263,10 @@ impl Draft<'_> {
         !running.is_empty()
     }
 
-    fn round_of<'a>(&self, job: &'a Job, block: &'a Step) -> Vec<&'a Step> {
-        let looped = matches!(&job.def(block).kind, StepKind::Block { rounds: Some(_), .. });
-        job.children(block, if looped { block.round } else { 0 })
-            .collect()
-    }
-
     fn end_round(&mut self, id: JobId, key: &StepKey) {
         let job = &self.world.jobs[&id];
         let block = job.step(key).expect("listed by the caller");
-        let children = self.round_of(job, block);
+        let children = round_of(job, block);
         let outputs: Map<String, Value> = children
             .iter()
             .map(|child| (child.key.name().to_owned(), Value::Object(child.outputs.clone())))
@@ -326,8 +316,7 @@ impl Draft<'_> {
     fn exhausted(&mut self, id: JobId, key: &StepKey, then: Option<OnExhausted>) {
         let job = &self.world.jobs[&id];
         let block = job.step(key).expect("a block of the job");
-        let last = self
-            .round_of(job, block)
+        let last = round_of(job, block)
             .iter()
             .rev()
             .find_map(|child| child.error.clone());
@@ -416,4 +405,11 @@ impl Draft<'_> {
         };
         self.set_job_state(id, state, reason);
     }
+}
+
+/// The steps of the block's current round.
+fn round_of<'a>(job: &'a Job, block: &'a Step) -> Vec<&'a Step> {
+    let looped = matches!(&job.def(block).kind, StepKind::Block { rounds: Some(_), .. });
+    job.children(block, if looped { block.round } else { 0 })
+        .collect()
 }

@@ -7,7 +7,7 @@ use protocol::{
     step::StepState,
 };
 
-use super::{draft::Draft, event::Refusal};
+use super::draft::Draft;
 
 /// What a deadline belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ const BATCH: usize = 1000;
 
 impl Draft<'_> {
     /// Handles what is due now.
-    pub(super) fn fire_timers(&mut self) -> Result<(), Refusal> {
+    pub(super) fn fire_timers(&mut self) {
         for _ in 0..BATCH {
             let Some((due, _)) = self.world.timers.first() else {
                 break;
@@ -44,7 +44,6 @@ impl Draft<'_> {
             };
             self.fire(timer);
         }
-        Ok(())
     }
 
     fn fire(&mut self, timer: Timer) {

@@ -8,8 +8,10 @@ use protocol::{
     worker::Wanted,
 };
 
+use crate::queue::group_running;
+
 use super::{
-    place::{Lack, avoided, group_running, lacks},
+    place::{Lack, avoided, lacks},
     world::{Job, Step, World},
 };
 
@@ -37,13 +39,13 @@ fn summary(world: &World, job: &Job, steps: &[WhyStep]) -> String {
     if world.paused {
         return format!("job {number} waits: dispatch as a whole is paused");
     }
-    if let (Some(group), Some(rule), None) = (&job.group, &job.workflow.concurrency, job.started_at) {
-        if group_running(world, group, job.id) >= rule.max {
-            return format!(
-                "job {number} waits: concurrency group {group:?} has {} running",
-                rule.max
-            );
-        }
+    if let (Some(group), Some(rule), None) = (&job.group, &job.workflow.concurrency, job.started_at)
+        && group_running(world, group, job.id) >= rule.max
+    {
+        return format!(
+            "job {number} waits: concurrency group {group:?} has {} running",
+            rule.max
+        );
     }
     let stuck = steps.iter().find(|step| !step.can_ever_run);
     let waiting = steps.iter().find(|step| step.state == StepState::Ready);

@@ -23,12 +23,11 @@ const CLOSED_GRACE_MS: u64 = 30_000;
 
 impl Draft<'_> {
     /// A worker got its credential.
-    pub(super) fn worker_joined(&mut self, worker: Worker) -> Result<(), Refusal> {
+    pub(super) fn worker_joined(&mut self, worker: Worker) {
         let (id, name) = (worker.id, worker.name.clone());
         self.world.workers.insert(id, worker);
         self.changes.workers.insert(id);
         self.event(EventKind::WorkerJoined, None, None, None, json!({"worker": name}));
-        Ok(())
     }
 
     /// Notes that the worker spoke, and refuses what does not belong to its current session.

@@ -298,11 +298,11 @@ impl World {
     /// Forgets the jobs that have ended; their rows are on disk.
     pub fn forget_ended(&mut self, ended: &[JobId]) {
         for id in ended {
-            if self.jobs.get(id).is_some_and(|job| job.state.is_terminal()) {
-                if let Some(job) = self.jobs.remove(id) {
-                    for attempt in job.steps.iter().flat_map(|step| &step.attempts) {
-                        self.attempts.remove(&attempt.id);
-                    }
+            if self.jobs.get(id).is_some_and(|job| job.state.is_terminal())
+                && let Some(job) = self.jobs.remove(id)
+            {
+                for attempt in job.steps.iter().flat_map(|step| &step.attempts) {
+                    self.attempts.remove(&attempt.id);
                 }
             }
         }

@@ -167,3 +167,13 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         notes: attempt.notes.clone(),
     }
 }
+
+/// The short number of a job.
+pub fn number(connection: &Connection, id: JobId) -> Result<Option<JobNumber>, StateError> {
+    use rusqlite::OptionalExtension;
+    let mut statement = connection.prepare_cached("SELECT number FROM jobs WHERE id = ?1")?;
+    let number: Option<i64> = statement
+        .query_row([id.uuid().as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(number.map(|number| number as u64))
+}
