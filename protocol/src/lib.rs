@@ -15,6 +15,7 @@ pub mod job;
 pub mod label;
 pub mod message;
 pub mod model;
+pub mod provider;
 pub mod spec;
 pub mod step;
 pub mod topic;

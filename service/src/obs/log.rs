@@ -5,7 +5,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::Invalid;
 
 /// Libraries that say at `info` what only their authors want to know.
 const QUIET: &str = "rumqttd=error,rumqttc=warn,hyper=warn,h2=warn,reqwest=warn";
@@ -29,6 +32,27 @@ pub enum LogError {
     #[error("logging was set up twice")]
     Twice,
 }
+
+/// `log:` of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// As [`init`] takes it.
+    pub level: String,
+}
+
+impl LogConfig {
+    /// Checks the level.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match filter(&self.level, None) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Invalid::new("log.level", EXPECTED)),
+        }
+    }
+}
+
+/// What a level may be.
+const EXPECTED: &str = "expected error, warn, info, debug or trace, or target=level pairs";
 
 /// Sets logging up for the process. `level` is a level such as `info` or pairs such as
 /// `info,controller::broker=debug`; `RUST_LOG` wins over it.
