@@ -88,3 +88,8 @@ pub fn connect(
     };
     (spec.connect)(definition, http, recording)
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -138,7 +138,7 @@ mod tests {
             "data: {\"a\":1}\r\rdata: {\"b\":\"x: y\"}\r\rdata: [DONE]\r\r",
             "data:{\"a\":1}\ndata:{\"b\":\"x: y\"}\ndata:[DONE]",
             "\u{feff}data: {\"a\":1}\n\n: a comment\n\nid: 7\nretry: 10\ndata: {\"b\":\"x: y\"}\n\ndata: [DONE]",
-            "\n\n event-less\nevent: x\ndata: {\"a\":1}\n\n\n\ndata\ndata: {\"b\":\"x: y\"}\n\ndata: [DONE]\n\n",
+            "\n\n event-less\nevent: x\ndata: {\"a\":1}\n\n\n\ndata\n\ndata: {\"b\":\"x: y\"}\n\ndata: [DONE]\n\n",
         ] {
             assert_eq!(events(body.as_bytes()), expected, "{body:?}");
         }
