@@ -1,0 +1,156 @@
+//! The watchdog: one connection of our own through listener, login, session and
+//! router, and a message that must come back over all of it.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{
+    config::MAX_PACKET,
+    front::Shared,
+    packet::{Connect, ConnectCode, Delivery, Packet, PacketId, Publish, Qos},
+    wire::{Wire, WireError},
+};
+
+/// The topic that only the watchdog may use, outside everything that others may read.
+pub(super) const PROBE_TOPIC: &str = "agentd-watchdog/probe";
+/// The watchdog's user name; its password is random in each process.
+pub(super) const PROBE_USER: &str = "agentd-watchdog";
+/// Probes in a row that may stay unanswered.
+const MISSES: u32 = 2;
+
+/// Why one probe did not come back.
+#[derive(Debug, thiserror::Error)]
+enum Miss {
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    #[error("unexpected answer {0:?}")]
+    Unexpected(Box<Packet>),
+}
+
+/// Probes until `stop`; returns `false` when the broker stays silent.
+pub(super) async fn run(shared: Arc<Shared>, address: SocketAddr, stop: CancellationToken) -> bool {
+    let every = shared.config.probe_every;
+    let (mut probe, mut misses, mut number) = (None, 0, 0_u64);
+    loop {
+        number += 1;
+        match timeout(every, beat(&shared, address, probe.take(), number)).await {
+            Ok(Ok(alive)) => (probe, misses) = (Some(alive), 0),
+            failed => {
+                let reason = failed.map_or(Miss::TimedOut, |beat| beat.err().unwrap_or(Miss::TimedOut));
+                misses += 1;
+                warn!("the broker did not answer probe {number} ({misses} of {MISSES}): {reason}");
+                if misses >= MISSES {
+                    return false;
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return true,
+            () = sleep(every) => {}
+        }
+    }
+}
+
+/// One probe there and back, on a new connection if there is none.
+async fn beat(
+    shared: &Shared,
+    address: SocketAddr,
+    wire: Option<Wire<TcpStream>>,
+    number: u64,
+) -> Result<Wire<TcpStream>, Miss> {
+    let mut wire = match wire {
+        Some(wire) => wire,
+        None => connect(shared, address).await?,
+    };
+    let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+    let publish = Publish {
+        topic: PROBE_TOPIC.to_owned(),
+        payload: payload.clone(),
+        delivery: Delivery::Zero,
+        retain: false,
+        dup: false,
+    };
+    wire.send(&Packet::Publish(publish)).await?;
+    loop {
+        match wire.receive(MAX_PACKET).await? {
+            Packet::Publish(back) if back.payload == payload => return Ok(wire),
+            // One that was given up before.
+            Packet::Publish(_) => {}
+            other => return Err(Miss::Unexpected(Box::new(other))),
+        }
+    }
+}
+
+async fn connect(shared: &Shared, address: SocketAddr) -> Result<Wire<TcpStream>, Miss> {
+    let stream = open(shared, address).await.map_err(Miss::Connect)?;
+    let mut wire = Wire::new(stream);
+    let connect = Connect {
+        clean_session: true,
+        username: Some(PROBE_USER.to_owned()),
+        password: Some(Bytes::from(shared.probe_secret.clone())),
+        ..Connect::default()
+    };
+    wire.send(&Packet::Connect(Box::new(connect))).await?;
+    let welcome = Packet::ConnAck(ConnectCode::Accepted);
+    expect(&mut wire, &welcome).await?;
+    let (id, filters) = (PacketId::MIN, vec![(PROBE_TOPIC.to_owned(), Qos::Zero)]);
+    wire.send(&Packet::Subscribe { id, filters }).await?;
+    let granted = vec![Some(Qos::Zero)];
+    expect(&mut wire, &Packet::SubAck { id, granted }).await?;
+    Ok(wire)
+}
+
+async fn expect(wire: &mut Wire<TcpStream>, wanted: &Packet) -> Result<(), Miss> {
+    let packet = wire.receive(MAX_PACKET).await?;
+    if packet == *wanted {
+        Ok(())
+    } else {
+        Err(Miss::Unexpected(Box::new(packet)))
+    }
+}
+
+/// Connects from a port that the listener is told before.
+async fn open(shared: &Shared, address: SocketAddr) -> io::Result<TcpStream> {
+    let (socket, any, here): (_, IpAddr, IpAddr) = if address.is_ipv4() {
+        (
+            TcpSocket::new_v4()?,
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::LOCALHOST.into(),
+        )
+    } else {
+        (
+            TcpSocket::new_v6()?,
+            Ipv6Addr::UNSPECIFIED.into(),
+            Ipv6Addr::LOCALHOST.into(),
+        )
+    };
+    socket.bind(SocketAddr::new(any, 0))?;
+    shared
+        .probe_port
+        .store(socket.local_addr()?.port(), Ordering::Relaxed);
+    let ip = if address.ip().is_unspecified() {
+        here
+    } else {
+        address.ip()
+    };
+    let stream = socket.connect(SocketAddr::new(ip, address.port())).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
