@@ -283,6 +283,43 @@ pub struct DecideStep {
     pub reason: Option<String>,
 }
 
+macro_rules! step_decisions {
+    ($($(#[$doc:meta])* $name:ident $route:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize)]
+        pub struct $name {
+            /// Which job.
+            #[serde(skip)]
+            pub job: JobRef,
+            /// Which of its steps.
+            #[serde(skip)]
+            pub step: StepKey,
+            /// The body.
+            #[serde(flatten)]
+            pub decision: DecideStep,
+        }
+
+        impl Endpoint for $name {
+            const METHOD: Method = Method::Post;
+            const ROUTE: &'static str = $route;
+            const HAS_BODY: bool = true;
+            type Response = JobView;
+            fn path(&self) -> String {
+                Self::ROUTE
+                    .replace("{job}", &self.job.to_string())
+                    .replace("{step}", &encode(self.step.as_str()))
+            }
+        }
+    )+};
+}
+
+step_decisions! {
+    /// A person lets the step go on; the body is a [`DecideStep`].
+    ApproveStep "/v1/jobs/{job}/steps/{step}/approve";
+    /// A person refuses the step; the body is a [`DecideStep`].
+    RejectStep "/v1/jobs/{job}/steps/{step}/reject";
+}
+
 /// An artifact as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactView {
