@@ -1,2 +1,54 @@
-//! placeholder
-fn main() {}
+//! `agentctl`: everything that a person does with agentd, over its HTTP API.
+
+mod cli;
+mod client;
+mod codes;
+mod commands;
+mod context;
+mod error;
+mod exit;
+mod follow;
+mod input;
+mod job;
+mod output;
+mod repo;
+mod session;
+mod sse;
+
+use clap::Parser;
+
+use crate::{cli::Cli, error::CliError, exit::Exit, session::Session};
+
+fn main() -> Exit {
+    let cli = Cli::parse();
+    let session = Session::new(cli.global);
+    let result = start().and_then(|runtime| runtime.block_on(cli.command.run(&session)));
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            tell(&session, &error);
+            error.exit()
+        }
+    }
+}
+
+fn start() -> Result<tokio::runtime::Runtime, CliError> {
+    // only a second installation fails, and there is none
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+fn tell(session: &Session, error: &CliError) {
+    if error.is_reader_gone() {
+        return;
+    }
+    let out = &session.out;
+    if out.for_machine() {
+        out.say(&error.to_json());
+    } else {
+        out.say(&error.render(out.stderr().style));
+    }
+}

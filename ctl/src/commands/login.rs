@@ -1,0 +1,140 @@
+//! `agentctl login`: checks an address and a token, then stores them.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use crossterm::{
+    event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, read},
+    terminal::{disable_raw_mode, enable_raw_mode},
+};
+use protocol::http::status::GetStatus;
+
+use crate::{
+    client::Client,
+    codes::Code,
+    context::{Context, Contexts, Target, check_url},
+    error::CliError,
+    exit::Exit,
+    session::Session,
+};
+
+/// Store a controller's address and token
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Address of the controller, such as http://pi:8484
+    #[arg(value_name = "CONTROLLER")]
+    address: String,
+    /// Read the token from stdin
+    #[arg(long)]
+    token_stdin: bool,
+    /// The name to store it under; by default the host's
+    #[arg(long)]
+    name: Option<String>,
+    /// PEM file of the CA to trust
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Login {
+    /// Does it.
+    pub(crate) async fn run(self, session: &Session) -> Result<Exit, CliError> {
+        let url = check_url(&self.address)?;
+        let token = self.token(session)?;
+        let ca = self.ca.map(|file| file.canonicalize().unwrap_or(file));
+        let client = Client::new(Target {
+            url: url.clone(),
+            token: Some(token.clone()),
+            ca: ca.clone(),
+            source: "login".to_owned(),
+        })?;
+        let status = client.call(&GetStatus {}).await?;
+        let name = self.name.unwrap_or_else(|| host(&url));
+        let file = &session.places.contexts;
+        let mut stored = Contexts::load(file)?;
+        stored.put(Context {
+            name: name.clone(),
+            url: url.clone(),
+            token,
+            ca,
+        });
+        stored.save(file)?;
+        session.out.say(&format!(
+            "logged in to agentd {} at {url}; stored as {name}",
+            status.version
+        ));
+        Ok(Exit::Done)
+    }
+
+    fn token(&self, session: &Session) -> Result<String, CliError> {
+        let token = if self.token_stdin {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text)?;
+            text
+        } else if let Some(token) = session.given_token() {
+            token.to_owned()
+        } else if session.no_input || !io::stdin().is_terminal() {
+            return Err(
+                CliError::new(Code::TokenNeeded, "a token is needed, and there is nobody to ask").hint(
+                    format!(
+                        "pipe it in: `agentctl login {} --token-stdin < FILE`",
+                        self.address
+                    ),
+                ),
+            );
+        } else {
+            ask(session)?
+        };
+        let token = token.trim().to_owned();
+        if token.is_empty() {
+            return Err(CliError::new(Code::InvalidArgument, "the token is empty")
+                .hint("the admin's is in `admin.token` in the state folder of agentd"));
+        }
+        Ok(token)
+    }
+}
+
+fn host(url: &str) -> String {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(reqwest::Url::host_str);
+    host.unwrap_or("controller").to_owned()
+}
+
+/// Asks on the terminal without showing what is typed.
+fn ask(session: &Session) -> Result<String, CliError> {
+    write!(io::stderr(), "token: ")?;
+    io::stderr().flush()?;
+    enable_raw_mode()?;
+    let answer = type_unseen();
+    disable_raw_mode()?;
+    session.out.say("");
+    answer?.ok_or_else(|| CliError::new(Code::TokenNeeded, "no token was typed"))
+}
+
+fn type_unseen() -> io::Result<Option<String>> {
+    let mut text = String::new();
+    loop {
+        let Event::Key(KeyEvent {
+            code,
+            modifiers,
+            kind,
+            ..
+        }) = read()?
+        else {
+            continue;
+        };
+        match code {
+            _ if kind == KeyEventKind::Release => {}
+            KeyCode::Enter => return Ok(Some(text)),
+            KeyCode::Esc => return Ok(None),
+            KeyCode::Char('c' | 'd') if modifiers.contains(KeyModifiers::CONTROL) => return Ok(None),
+            KeyCode::Char(c) => text.push(c),
+            KeyCode::Backspace => {
+                text.pop();
+            }
+            _ => {}
+        }
+    }
+}

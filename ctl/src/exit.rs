@@ -1,0 +1,71 @@
+//! What the process says with its exit code.
+
+use std::process::{ExitCode, Termination};
+
+use protocol::{
+    http::jobs::JobView,
+    job::JobState,
+    step::{ErrorClass, StepState},
+};
+
+/// The exit codes that scripts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// The command failed.
+    Failed = 1,
+    /// The command line or an input was wrong.
+    Usage = 2,
+    /// The job failed.
+    JobFailed = 3,
+    /// No credential, or one that does not reach.
+    NotAuthorised = 4,
+    /// Nothing has that name.
+    NotFound = 5,
+    /// The controller does not answer.
+    Unreachable = 6,
+    /// `--timeout` passed.
+    TimedOut = 7,
+    /// The job waits for a person.
+    WaitsForPerson = 8,
+    /// The job was cancelled.
+    Cancelled = 9,
+    /// A budget stopped the job.
+    BudgetSpent = 10,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// What a job that does not go on by itself says; `None` while it does.
+    pub(crate) fn of_job(job: &JobView) -> Option<Self> {
+        let awaits = job.steps.iter().any(|step| step.state == StepState::Awaiting);
+        match job.state {
+            JobState::Succeeded => Some(Self::Done),
+            JobState::Failed => Some(Self::JobFailed),
+            JobState::Cancelled => Some(Self::Cancelled),
+            JobState::Parked if budget_spent(job) => Some(Self::BudgetSpent),
+            JobState::Parked => Some(Self::WaitsForPerson),
+            JobState::Waiting if awaits => Some(Self::WaitsForPerson),
+            JobState::Queued | JobState::Running | JobState::Waiting | JobState::Cancelling => None,
+        }
+    }
+}
+
+/// Money, tokens and calls have budgets; the retries of a lost worker do not count here.
+fn budget_spent(job: &JobView) -> bool {
+    job.steps.iter().any(|step| {
+        !step.state.is_terminal()
+            && step
+                .error
+                .as_ref()
+                .is_some_and(|error| error.class == ErrorClass::Budget)
+    })
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}
