@@ -43,3 +43,22 @@ impl Drop for SignalWatch {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_asks_to_stop() {
+        let stop = CancellationToken::new();
+        let watch = on_signals(stop.clone()).expect("signals can be watched");
+        assert!(!stop.is_cancelled());
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &std::process::id().to_string()])
+            .status()
+            .expect("kill is there");
+        assert!(sent.success());
+        stop.cancelled().await;
+        drop(watch);
+    }
+}

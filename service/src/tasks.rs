@@ -1,6 +1,6 @@
 //! Tasks and threads by name, with one owner that joins them and a rule for their end.
 //!
-//! The only place that spawns. A task gets its way to stop from its caller (the
+//! The only place that spawns (but for the watcher of signals). A task gets its way to stop from its caller (the
 //! token of [`Tasks::stop`] or a child of it); one that must not end and does,
 //! or that panics, stops the process in order.
 
