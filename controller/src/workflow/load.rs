@@ -72,7 +72,7 @@ fn read_workflow(root: &Field<'_>, mistakes: &mut Mistakes) -> Option<Workflow> 
         .and_then(|field| field.text(mistakes))
         .unwrap_or_default();
     if section.has("name") && !is_name(&name) {
-        mistakes.add("name", invalid_name("workflow", &name), None);
+        mistakes.add("name", invalid_name("a workflow", &name), None);
     }
     let steps = section
         .required("steps", mistakes)
@@ -155,7 +155,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 fn invalid_name(what: &str, name: &str) -> String {
     format!(
-        "`{name}` cannot name a {what}: a small letter first, then at most 39 small letters, digits, _ and -"
+        "`{name}` cannot name {what}: a small letter first, then at most 39 small letters, digits, _ and -"
     )
 }
 
@@ -166,13 +166,13 @@ fn read_steps(field: &Field<'_>, depth: usize, defaults: &Defaults, mistakes: &m
     let mut steps = IndexMap::new();
     for (name, field) in section.entries() {
         if !is_name(name) {
-            mistakes.add(&field.path, invalid_name("step", name), None);
+            mistakes.add(&field.path, invalid_name("a step", name), None);
         }
         if let Some(step) = step::read(field, depth, defaults, mistakes) {
             steps.insert(name.to_owned(), step);
         }
     }
-    if steps.is_empty() {
+    if section.entries().next().is_none() {
         mistakes.add(&field.path, "there is no step", None);
     }
     steps

@@ -1,7 +1,7 @@
 //! What expressions and templates may name at a certain place of a workflow:
 //! inputs, the job, steps that come before, and the rounds around the place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What can be read of a step.
-const STEP_FIELDS: [&str; 3] = ["ok", "state", "outputs"];
+const STEP_FIELDS: [&str; 5] = ["ok", "state", "outputs", "error", "worker"];
 
 /// What can be read of a round.
 const ROUND_FIELDS: [&str; 2] = ["n", "prev"];
@@ -232,7 +232,7 @@ impl<'a> Scope<'a> {
                 Some(hint),
             ));
         }
-        let all = self.before.keys().chain(self.around.keys()).copied();
+        let all: BTreeSet<&str> = self.before.keys().chain(self.around.keys()).copied().collect();
         Err((format!("there is no step `{name}`"), suggest::hint(name, all)))
     }
 }

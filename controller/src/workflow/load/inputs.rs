@@ -26,7 +26,7 @@ pub(super) fn read(field: &Field<'_>, mistakes: &mut Mistakes) -> IndexMap<Strin
     let mut inputs = IndexMap::new();
     for (name, field) in section.entries() {
         if !is_name(name) {
-            mistakes.add(&field.path, invalid_name("input", name), None);
+            mistakes.add(&field.path, invalid_name("an input", name), None);
         }
         if let Some(input) = read_input(field, mistakes) {
             inputs.insert(name.to_owned(), input);

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use protocol::{label::Requires, spec::ToolStep};
 use serde_json::{Map, Value};
 
-use super::{Defaults, command, invalid_name, is_name, outputs, policy, read_steps, rounds};
+use super::{Defaults, command, outputs, policy, read_steps, rounds};
 use crate::workflow::{
     model::{CommandDef, StepDef, StepKind},
     read::{Field, Mistakes, Section},
@@ -37,9 +37,10 @@ const LATER_KINDS: [&str; 4] = ["approval", "webhook", "workflow", "external"];
 const COMMON: &[&str] = &["needs", "if", "allow_failure"];
 
 /// Keys of steps that a worker executes.
-const WORK: &[&str] = &[
-    "with", "requires", "place", "timeout", "retry", "effect", "sandbox",
-];
+const WORK: &[&str] = &["requires", "place", "timeout", "retry", "effect", "sandbox"];
+
+/// Keys that only some kinds of steps have.
+const SPECIAL: &[&str] = &["model", "outputs", "with", "shell", "env", "writes", "loop"];
 
 /// Deepest nesting of blocks; keeps step keys under 200 characters.
 const MAX_DEPTH: usize = 3;
@@ -148,9 +149,6 @@ fn read_agent(
     mistakes: &mut Mistakes,
 ) -> Option<StepKind> {
     let role = field.text(mistakes)?;
-    if !is_name(&role) {
-        mistakes.add(&field.path, invalid_name("role", &role), None);
-    }
     let model = section.get("model").and_then(|field| field.text(mistakes));
     Some(StepKind::Agent {
         role,
@@ -227,36 +225,25 @@ fn read_env(field: &Field<'_>, mistakes: &mut Mistakes) -> BTreeMap<String, Stri
 
 fn allow_keys(section: &Section<'_>, kind: Option<&StepKind>, mistakes: &mut Mistakes) {
     let own: &[&str] = match kind {
-        Some(StepKind::Agent { .. }) => &["model", "outputs"],
+        Some(StepKind::Agent { .. }) => &["model", "outputs", "with"],
         Some(StepKind::Run { .. }) => &["shell", "env", "writes", "outputs"],
-        Some(StepKind::Use(_)) => &[],
+        Some(StepKind::Use(_)) => &["with"],
         Some(StepKind::Block { .. }) => &["loop"],
-        None => &["model", "outputs", "shell", "env", "writes", "loop"],
+        None => SPECIAL,
     };
-    let work = if matches!(kind, Some(StepKind::Block { .. })) {
-        &[]
-    } else {
-        WORK
+    let work = match kind {
+        Some(StepKind::Block { .. }) => &[],
+        _ => WORK,
     };
-    let known: Vec<&str> = KINDS
-        .iter()
-        .chain(COMMON)
-        .chain(work)
-        .chain(own)
-        .copied()
-        .collect();
-    let elsewhere: &[&str] = &["model", "outputs", "shell", "env", "writes", "loop"];
+    let allowed = |name: &str| work.contains(&name) || own.contains(&name);
     for (name, field) in section.entries() {
-        if !known.contains(&name) && (elsewhere.contains(&name) || WORK.contains(&name)) {
-            let kind = kind.map_or("this step", StepKind::name);
-            mistakes.add(
-                &field.path,
-                format!("`{name}` has no meaning with `{kind}`"),
-                None,
-            );
+        let misplaced = (WORK.contains(&name) || SPECIAL.contains(&name)) && !allowed(name);
+        if misplaced && let Some(kind) = kind {
+            let hint = (name == "with").then(|| "a command gets its data by `run` and `env`".to_owned());
+            let message = format!("`{name}` has no meaning with `{}`", kind.name());
+            mistakes.add(&field.path, message, hint.filter(|_| kind.name() == "run"));
         }
     }
-    let misplaced = elsewhere.iter().chain(WORK).copied();
-    let all: Vec<&str> = known.iter().copied().chain(misplaced).collect();
-    section.allow(&all, LATER, mistakes);
+    let known = KINDS.iter().chain(COMMON).chain(WORK).chain(SPECIAL);
+    section.allow(&known.copied().collect::<Vec<_>>(), LATER, mistakes);
 }
