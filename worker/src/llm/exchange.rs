@@ -121,27 +121,14 @@ impl<'a> Exchange<'a> {
     }
 
     async fn within_limits<T>(&self, work: impl Future<Output = T>) -> Result<T, LlmError> {
-        let (deadline, limit) = self.deadline();
+        let last_byte = (self.read > 0).then_some(self.last_byte);
+        let (deadline, limit) = deadline(self.limits, self.sent, last_byte, self.answering);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(LlmError::Stopped),
             done = work => Ok(done),
             () = sleep_until(deadline) => Err(self.passed(limit)),
         }
-    }
-
-    /// Until the first piece of the answer a sign of life (a ping, a comment) only
-    /// extends the time for loading, it does not end it.
-    fn deadline(&self) -> (Instant, Limit) {
-        let between = (self.last_byte + self.limits.between, Limit::Between);
-        let first = (self.sent + self.limits.first_byte, Limit::FirstByte);
-        let quiet = if self.answering || self.read > 0 && between.0 > first.0 {
-            between
-        } else {
-            first
-        };
-        let total = (self.sent + self.limits.total, Limit::Total);
-        if total.0 <= quiet.0 { total } else { quiet }
     }
 
     fn passed(&self, limit: Limit) -> LlmError {
@@ -158,6 +145,57 @@ impl<'a> Exchange<'a> {
                 .server
                 .try_again(&format!("was silent for {between:?} in the middle of its answer")),
             Limit::Total => self.endless(&format!("was not done with its answer after {total:?}")),
+        }
+    }
+}
+
+/// The limit that comes first and when that is.
+///
+/// Until the first piece of the answer a sign of life (a ping, a comment) only
+/// extends the time for loading, it does not end it.
+fn deadline(
+    limits: CallLimits,
+    sent: Instant,
+    last_byte: Option<Instant>,
+    answering: bool,
+) -> (Instant, Limit) {
+    let first = (sent + limits.first_byte, Limit::FirstByte);
+    let between = last_byte.map(|last| (last + limits.between, Limit::Between));
+    let quiet = between.filter(|between| answering || between.0 > first.0);
+    let quiet = quiet.unwrap_or(first);
+    let total = (sent + limits.total, Limit::Total);
+    if total.0 <= quiet.0 { total } else { quiet }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_rules_its_own_part_of_a_call() {
+        let seconds = Duration::from_secs;
+        let limits = CallLimits {
+            first_byte: seconds(300),
+            between: seconds(60),
+            total: seconds(1200),
+        };
+        let sent = Instant::now();
+        for (last_byte, answering, until, limit) in [
+            (None, false, 300, Limit::FirstByte),
+            // A ping while the model loads neither ends the first wait nor cuts it short.
+            (Some(10), false, 300, Limit::FirstByte),
+            (Some(290), false, 350, Limit::Between),
+            (Some(10), true, 70, Limit::Between),
+            (Some(290), true, 350, Limit::Between),
+            (Some(1190), true, 1200, Limit::Total),
+        ] {
+            let last_byte = last_byte.map(|after| sent + seconds(after));
+            let expected = (sent + seconds(until), limit);
+            assert_eq!(
+                deadline(limits, sent, last_byte, answering),
+                expected,
+                "{until} s"
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue, LOCATION},
 };
 use serde_json::Value;
+use service::clock::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -192,7 +193,7 @@ impl Server {
         if status.is_redirection() {
             return Err(self.redirected(&response));
         }
-        let after = retry_after(response.headers(), SystemTime::now());
+        let after = retry_after(response.headers(), now());
         exchange.body(response);
         // An error body that breaks off still leaves the status.
         let body = match exchange.read_all(ERROR_BODY).await {
@@ -267,4 +268,10 @@ impl Server {
         }
         error
     }
+}
+
+/// What the wall clock says, for headers that name a date.
+fn now() -> SystemTime {
+    let since_1970 = SystemClock::new().wall_ms();
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since_1970).unwrap_or(0))
 }

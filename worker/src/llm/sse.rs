@@ -146,10 +146,10 @@ mod tests {
 
     #[test]
     fn data_over_several_lines_is_one_event() {
-        assert_eq!(
-            events(b"data: {\"a\":\ndata: 1}\n\ndata: {\"b\":2}\n\n"),
-            ["{\"a\":\n1}", "{\"b\":2}"]
-        );
+        for end in ["\n", "\r\n", "\r"] {
+            let body = format!("data: {{\"a\":{end}data: 1}}{end}{end}data: {{\"b\":2}}{end}{end}");
+            assert_eq!(events(body.as_bytes()), ["{\"a\":\n1}", "{\"b\":2}"], "{end:?}");
+        }
     }
 
     #[test]

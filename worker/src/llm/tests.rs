@@ -353,6 +353,18 @@ async fn redirects_to_another_host_are_not_followed() {
     }
 }
 
+#[tokio::test]
+async fn redirects_within_the_host_are_followed() {
+    for kind in over_http() {
+        let moved = answer("307 Temporary Redirect", "location: /moved\r\n", "");
+        let server = ScriptedServer::start(vec![moved, stream(hello(kind))]).await;
+        let (reply, deltas) = chat(&server.provider(kind), &request()).await;
+        assert_hello(&reply.unwrap(), &deltas);
+        assert_eq!(server.seen()[1].line, "POST /moved");
+        assert_eq!(server.seen()[1].body, server.seen()[0].body);
+    }
+}
+
 #[test]
 fn addresses_that_cannot_work_are_refused_with_the_way_out() {
     for kind in over_http() {

@@ -112,7 +112,7 @@ async fn after_the_last_chunk_a_silent_or_broken_connection_harms_nothing() {
     silent.push(Play::Hang);
     let server = ScriptedServer::start(vec![silent]).await;
     let mut asked = request();
-    asked.limits.between = std::time::Duration::from_millis(100);
+    asked.limits.between = std::time::Duration::from_millis(700);
     let reply = chat(&server.provider(KIND), &asked).await.0.unwrap();
     assert_eq!(reply.text, "a");
 }
