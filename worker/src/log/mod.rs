@@ -1,7 +1,14 @@
 //! The log of one attempt: the spool file is the truth; its bytes are never
 //! renumbered. One record is one line: RFC 3339 time, stream, text.
 
+mod clean;
+mod mask;
+mod spool;
+
 use std::sync::Arc;
+
+pub use mask::Mask;
+pub use spool::{LineClock, Spool, SpoolLimits};
 
 /// Where a line of the log comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,182 @@
+//! Executes attempts: one task owns one attempt from its start to its result.
+//! The result is complete when it is reported: log and artifacts are up. The
+//! session decides what to start, writes results down and says them.
+
+mod outcome;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use protocol::{
+    artifact::Sha256,
+    id::AttemptId,
+    message::{Assign, CancelReason, LogTail, Progress, StepResult},
+    model::ProviderDefinition,
+};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    folder,
+    log::LineClock,
+    session::Input,
+    steps::{StepContext, StepOutput, Stop},
+    upload::{BlobCache, Controller, LogUpload},
+    workspace::Workspaces,
+};
+
+/// Bytes of spools that are kept for a controller that lost a log: 512 MiB.
+const MAX_SPOOLS: u64 = 512 << 20;
+/// As long as the journal keeps results: 24 h.
+const MAX_SPOOL_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What executes a step; a script in tests.
+pub type StepRunner = Arc<dyn Fn(StepContext) -> BoxFuture<'static, StepOutput> + Send + Sync>;
+
+/// What attempts say to the session.
+#[derive(Debug)]
+pub enum Report {
+    /// An attempt got on.
+    Progress(Progress),
+    /// An attempt ended.
+    Ended(Box<StepResult>),
+}
+
+/// What all attempts share.
+pub struct Workshop {
+    /// What executes steps.
+    pub runner: StepRunner,
+    /// The controller's API.
+    pub controller: Controller,
+    /// Blobs on this machine.
+    pub blobs: BlobCache,
+    /// Work trees.
+    pub workspaces: Arc<Workspaces>,
+    /// This machine's own providers.
+    pub providers: Vec<ProviderDefinition>,
+    /// The folder of private folders.
+    pub scratch: PathBuf,
+    /// The folder of log spools.
+    pub spools: PathBuf,
+    /// Tells the time in log lines.
+    pub clock: LineClock,
+    /// To the session.
+    pub reports: mpsc::Sender<Report>,
+    /// Pieces of live logs, dropped when there is no room.
+    pub tails: mpsc::Sender<LogTail>,
+    /// Largest log of a step, as the controller says.
+    pub log_bytes: AtomicU64,
+}
+
+/// The attempts that run here.
+pub struct Attempts {
+    workshop: Arc<Workshop>,
+    running: HashMap<AttemptId, Stop>,
+    tasks: TaskTracker,
+    /// Ends what serves ended attempts, such as uploads that go on.
+    closing: CancellationToken,
+}
+
+impl Attempts {
+    /// None yet.
+    pub fn new(workshop: Workshop) -> Self {
+        Self {
+            workshop: Arc::new(workshop),
+            running: HashMap::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Executes an attempt; its end comes as [`Report::Ended`].
+    pub fn start(&mut self, assign: Assign) {
+        let stop = Stop::default();
+        self.running.insert(assign.attempt, stop.clone());
+        let workshop = self.workshop.clone();
+        let closing = self.closing.clone();
+        self.tasks.spawn(run::attempt(workshop, assign, stop, closing));
+    }
+
+    /// Asks an attempt to end.
+    pub fn stop(&self, attempt: AttemptId, why: CancelReason, kill_after: Duration) {
+        if let Some(stop) = self.running.get(&attempt) {
+            stop.request(why, kill_after);
+        }
+    }
+
+    /// An attempt has ended.
+    pub fn ended(&mut self, attempt: AttemptId) {
+        self.running.remove(&attempt);
+    }
+
+    /// The controller said how large a log may be; counts for attempts that start later.
+    pub fn set_log_bytes(&self, bytes: u64) {
+        self.workshop.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Uploads blobs again that the controller misses.
+    pub fn upload_again(
+        &self,
+        attempt: AttemptId,
+        missing: Vec<Sha256>,
+    ) -> BoxFuture<'static, Option<Input>> {
+        let (blobs, closing) = (self.workshop.blobs.clone(), self.closing.clone());
+        Box::pin(async move {
+            match blobs.upload_again(&missing, &closing).await {
+                Ok(Ok(())) => Some(Input::Uploaded(attempt)),
+                Ok(Err(gone)) => Some(Input::BlobsGone(attempt, gone.to_string())),
+                Err(error) => {
+                    // the result is said again later, and the controller asks again
+                    tracing::warn!(%attempt, %error, "blobs that the controller lacks could not be uploaded");
+                    None
+                }
+            }
+        })
+    }
+
+    /// Sends the rest of the log of an attempt that has ended.
+    pub fn resume_log(&self, attempt: AttemptId, from: u64) {
+        let path = self.workshop.spools.join(attempt.to_string());
+        if self.running.contains_key(&attempt) || !path.exists() {
+            return;
+        }
+        let mut upload = LogUpload::new(self.workshop.controller.clone(), attempt, from);
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let read = |offset, max| run::read_file(&path, offset, max);
+            tokio::select! {
+                sent = upload.catch_up(read) => if let Err(error) = sent {
+                    tracing::info!(%attempt, %error, "the rest of a log could not be sent");
+                },
+                () = closing.cancelled() => {}
+            }
+        });
+    }
+
+    /// Removes old spools and blobs.
+    pub fn sweep(&self) {
+        let workshop = self.workshop.clone();
+        self.tasks.spawn(async move {
+            folder::sweep(workshop.spools.clone(), MAX_SPOOLS, MAX_SPOOL_AGE).await;
+            workshop.blobs.sweep().await;
+        });
+    }
+
+    /// Ends what still serves ended attempts and waits for all tasks.
+    pub async fn close(self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

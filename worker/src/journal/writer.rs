@@ -1,0 +1,231 @@
+//! The thread that owns the journal's file.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use protocol::{
+    id::{AttemptId, JournalId},
+    message::StepResult,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Damage, JournalError, Opened, Record, WallClock,
+    file::{JournalFile, io_error},
+    frame::{self, Place, Stamped},
+    ledger::{Entry, Ledger},
+};
+use crate::session::Held;
+
+/// Records that go to disk with one sync, at most.
+const BATCH: usize = 256;
+/// The file is written anew when it is at least this large and twice what it was then: 16 MiB.
+const REWRITE_BYTES: u64 = 16 << 20;
+
+type Done = oneshot::Sender<Result<(), JournalError>>;
+
+/// What the handle asks for.
+pub(super) enum Command {
+    /// Write a record.
+    Write { record: Record, done: Done },
+    /// Read the result of an attempt.
+    Recall {
+        attempt: AttemptId,
+        done: oneshot::Sender<Result<Option<Box<StepResult>>, JournalError>>,
+    },
+}
+
+/// Owner of the file and of what its records amount to.
+pub(super) struct Writer {
+    file: JournalFile,
+    ledger: Ledger,
+    identity: (JournalId, u64),
+    clock: WallClock,
+    rewrite_at: u64,
+    /// After a failed write or sync nothing is known about the file's end: it is written anew first.
+    broken: bool,
+    forgotten: mpsc::Sender<Vec<AttemptId>>,
+}
+
+impl Writer {
+    /// Reads what is there, cuts or keeps aside what is damaged, and writes the file anew.
+    pub(super) fn open(
+        path: PathBuf,
+        clock: WallClock,
+        forgotten: mpsc::Sender<Vec<AttemptId>>,
+    ) -> Result<(Self, Opened), JournalError> {
+        let now = clock();
+        let (old, scan) = match JournalFile::existing(&path) {
+            Ok((file, bytes)) => (Some(file), frame::scan(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, frame::Scan::default()),
+            Err(error) => return Err(io_error(&path, "read", &error)),
+        };
+        let mut before = Ledger::default();
+        for (place, stamped) in &scan.records {
+            before.apply(stamped, *place);
+        }
+        let headless = old.is_some() && before.opened.is_none() && scan.torn > 0;
+        let damage = if scan.lost > 0 || headless {
+            let lost = scan.lost + scan.torn;
+            let aside = keep_aside(&path, now).map_err(|e| io_error(&path, "written", &e))?;
+            before.opened = None;
+            Some(Damage::Corrupt { lost, aside })
+        } else {
+            (scan.torn > 0).then_some(Damage::TornTail(scan.torn))
+        };
+        drop(scan);
+        before.expire(now);
+        before.expire_dead(now);
+        let (id, starts) = before.opened.unwrap_or_else(|| (JournalId::new(), 0));
+        let identity = (id, starts + 1);
+        let (file, ledger) = JournalFile::rewrite(&path, identity, now, &before, old.as_ref())
+            .map_err(|e| io_error(&path, "written", &e))?;
+        let opened = remembered(&file, &ledger, identity, damage).map_err(|e| io_error(&path, "read", &e))?;
+        let rewrite_at = REWRITE_BYTES.max(2 * file.len());
+        let writer = Self {
+            file,
+            ledger,
+            identity,
+            clock,
+            rewrite_at,
+            broken: false,
+            forgotten,
+        };
+        Ok((writer, opened))
+    }
+
+    /// Serves the handles until they are gone.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut writes = vec![];
+            let mut next = Some(first);
+            while let Some(command) = next {
+                match command {
+                    Command::Write { record, done } => writes.push((record, done)),
+                    Command::Recall { attempt, done } => {
+                        // whoever asks may have gone
+                        let _gone = done.send(self.recall(attempt));
+                    }
+                }
+                next = (writes.len() < BATCH).then(|| commands.try_recv().ok()).flatten();
+            }
+            if !writes.is_empty() {
+                self.write(writes);
+            }
+        }
+    }
+
+    fn write(&mut self, writes: Vec<(Record, Done)>) {
+        let now = (self.clock)();
+        let (records, waiting): (Vec<Record>, Vec<Done>) = writes.into_iter().unzip();
+        let outcome = self
+            .append(now, &records)
+            .or_else(|_| self.rewrite(now).and_then(|()| self.append(now, &records)))
+            .map_err(|error| io_error(self.file.path(), "written", &error));
+        self.broken = outcome.is_err();
+        for done in waiting {
+            // whoever asked may have gone
+            let _gone = done.send(outcome.clone());
+        }
+        if outcome.is_ok() && self.file.len() > self.rewrite_at {
+            // it stays usable as it is: the next try comes at twice the size
+            if let Err(error) = self.rewrite(now) {
+                tracing::warn!(%error, "the journal could not be written anew");
+                self.rewrite_at *= 2;
+            }
+        }
+    }
+
+    fn append(&mut self, now: u64, records: &[Record]) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let start = self.file.len();
+        let mut bytes = vec![];
+        let mut placed = Vec::with_capacity(records.len());
+        for record in records {
+            let from = bytes.len();
+            let record = record.clone();
+            let stamped = Stamped { at: now, record };
+            frame::encode(&stamped, &mut bytes).map_err(io::Error::other)?;
+            let place = Place {
+                offset: start + from as u64,
+                len: (bytes.len() - from) as u32,
+            };
+            placed.push((place, stamped));
+        }
+        self.file.append(&bytes, records.iter().any(Record::is_durable))?;
+        for (place, stamped) in &placed {
+            self.ledger.apply(stamped, *place);
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self, now: u64) -> io::Result<()> {
+        let gone = self.ledger.expire(now);
+        let path = self.file.path().to_owned();
+        let (file, ledger) = JournalFile::rewrite(&path, self.identity, now, &self.ledger, Some(&self.file))?;
+        (self.file, self.ledger, self.broken) = (file, ledger, false);
+        self.rewrite_at = REWRITE_BYTES.max(2 * self.file.len());
+        if !gone.is_empty() && self.forgotten.try_send(gone).is_err() {
+            tracing::debug!("nobody heard which attempts the journal forgot");
+        }
+        Ok(())
+    }
+
+    fn recall(&self, attempt: AttemptId) -> Result<Option<Box<StepResult>>, JournalError> {
+        let Some(Entry::Acked { result, .. } | Entry::Unsent { result }) = self.ledger.entries.get(&attempt)
+        else {
+            return Ok(None);
+        };
+        let stamped = self
+            .file
+            .read(*result)
+            .map_err(|e| io_error(self.file.path(), "read", &e))?;
+        Ok(match stamped.record {
+            Record::Result(result) => Some(result),
+            _ => None,
+        })
+    }
+}
+
+/// Copies a damaged file, so that nothing readable is lost for good.
+fn keep_aside(path: &Path, now: u64) -> io::Result<PathBuf> {
+    let aside = path.with_extension(format!("damaged-{now}"));
+    fs::copy(path, &aside)?;
+    Ok(aside)
+}
+
+fn remembered(
+    file: &JournalFile,
+    ledger: &Ledger,
+    (id, start): (JournalId, u64),
+    damage: Option<Damage>,
+) -> io::Result<Opened> {
+    let mut held = BTreeMap::new();
+    for (&attempt, entry) in &ledger.entries {
+        let what = match entry {
+            Entry::Open { job, step, .. } => {
+                let (job, step) = (*job, step.clone());
+                Held::Dead { job, step }
+            }
+            Entry::Unsent { result } => match file.read(*result)?.record {
+                Record::Result(result) => Held::Unsent { result },
+                _ => continue,
+            },
+            Entry::Acked { .. } => Held::Acked,
+            Entry::Barred { .. } => Held::Barred,
+        };
+        held.insert(attempt, what);
+    }
+    Ok(Opened {
+        id,
+        start,
+        epoch: ledger.epoch,
+        held,
+        damage,
+    })
+}
