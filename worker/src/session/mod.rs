@@ -5,6 +5,8 @@ mod event;
 mod fence;
 mod machine;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Effect, Held, Ignored, Input, Introduction};
 pub use machine::{Identity, Machine};
