@@ -9,6 +9,7 @@ pub mod config;
 pub mod folder;
 pub mod inventory;
 pub mod journal;
+pub mod leftovers;
 pub mod link;
 pub mod llm;
 pub mod log;
