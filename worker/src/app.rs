@@ -1,1 +1,295 @@
-//! (being written)
+//! Builds the worker from its configuration, runs it and stops it: the only
+//! file that knows all the others.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Context;
+use protocol::{
+    http::workers::WorkerCredential,
+    id::BootId,
+    model::{ProviderDefinition, ProviderKind},
+};
+use service::{
+    clock::{SharedClock, SystemClock},
+    shutdown,
+    tasks::{Drained, OnExit, Tasks},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    attempt::{Attempts, StepRunner, Workshop},
+    cli::{self, Cli, Command},
+    config::{Config, SandboxLevel},
+    folder::StateFolder,
+    inventory::{self, Found, Inventory},
+    join,
+    journal::{Damage, Journal, Opened},
+    leftovers,
+    link::{Address, Link},
+    outbox::Outbox,
+    session::{Held, Identity, Machine, Session, SessionParts},
+    telemetry,
+    tools::environment::Toolchains,
+    upload::{BlobCache, Controller},
+    workspace::{WorkspaceLimits, Workspaces},
+};
+
+/// How long everything may take to end after it was asked to.
+const DRAIN: Duration = Duration::from_secs(6);
+/// How long the farewell to the broker may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Reports of attempts that wait for the session.
+const REPORTS: usize = 64;
+/// Pieces of live logs that wait; more are dropped.
+const TAILS: usize = 32;
+/// Largest log of a step until the controller says otherwise: 16 MiB.
+const LOG_BYTES: u64 = 16 << 20;
+
+/// Does what the command line says; returns when the work is over.
+pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
+    let mut layers = Config::layers(cli.config.as_deref())?;
+    if let Some(folder) = &cli.state_dir {
+        layers = layers.flag("--state-dir", "state_dir", folder.to_string_lossy());
+    }
+    let config: Config = layers.read()?;
+    if cli.print_config {
+        cli::say(layers.print().trim_end());
+        return Ok(());
+    }
+    if cli.check_config {
+        cli::say("the configuration is valid");
+        return Ok(());
+    }
+    service::obs::log::init(&config.log.level)?;
+    let root = service::state_dir::locate("agent-worker", config.state_dir.as_deref())?;
+    let folder = StateFolder::open(&root)?;
+    let plan = match &cli.command {
+        Some(Command::Join(join)) => Some(join::Plan::new(join, &folder)?),
+        None => None,
+    };
+    let credential = match plan {
+        Some(_) => None,
+        None => Some(folder.credential()?),
+    };
+    clear_up(&folder)?;
+    let toolchains = Toolchains::of_this_process();
+    let providers = own_providers(&config)?;
+    let labels = config.labels.clone();
+    let mut inventory = Inventory::new(toolchains.clone(), &providers, labels, folder.root().to_owned());
+    let found = inventory.look().await;
+    let credential = match (plan, credential) {
+        (Some(plan), _) => {
+            let credential = plan.carry_out(&folder, &found, config.slots).await?;
+            cli::say(&format!("joined as {}: {}", credential.name, found.summary()));
+            telemetry::joined(&credential.name, &credential.http_url);
+            credential
+        }
+        (None, Some(credential)) => credential,
+        (None, None) => folder.credential()?,
+    };
+    let worker = Worker {
+        config,
+        folder,
+        credential,
+        toolchains,
+        providers,
+        inventory,
+        found,
+        runner,
+    };
+    worker.work().await
+}
+
+/// What earlier lives left behind.
+fn clear_up(folder: &StateFolder) -> anyhow::Result<()> {
+    let killed = leftovers::kill(folder.root());
+    if killed > 0 {
+        tracing::warn!(killed, "killed {killed} processes that an earlier life of this worker left");
+    }
+    folder
+        .clear_scratch()
+        .with_context(|| format!("{} cannot be cleared", folder.scratch().display()))
+}
+
+/// The providers of this machine with their keys; a replay's recording travels as a blob instead.
+fn own_providers(config: &Config) -> anyhow::Result<Vec<ProviderDefinition>> {
+    let mut definitions = vec![];
+    for (name, provider) in &config.providers {
+        if provider.kind == ProviderKind::Replay {
+            continue;
+        }
+        let key = config.provider_key(name)?;
+        let key = key.map(|key| key.expose().to_owned());
+        definitions.push(provider.definition(name, key, None));
+    }
+    Ok(definitions)
+}
+
+/// Everything that a working worker is made of.
+struct Worker {
+    config: Config,
+    folder: StateFolder,
+    credential: WorkerCredential,
+    toolchains: Toolchains,
+    providers: Vec<ProviderDefinition>,
+    inventory: Inventory,
+    found: Found,
+    runner: StepRunner,
+}
+
+impl Worker {
+    async fn work(self) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let _signals = shutdown::on_signals(stop.clone()).context("signals cannot be watched")?;
+        let tasks = Tasks::new(stop.clone());
+        let clock = SystemClock::shared();
+        let (journal, opened, forgotten) = Journal::open(self.folder.journal(), clock.clone(), &tasks)?;
+        self.introduce(&opened);
+        let (link, ends) = Link::new(self.address(&opened)?);
+        let (reports, reports_in) = mpsc::channel(REPORTS);
+        let (tails, tails_in) = mpsc::channel(TAILS);
+        let workshop = Arc::new(self.workshop(clock, reports, tails)?);
+        let (told, introduction) = watch::channel(self.found.introduction);
+        let identity = Identity {
+            boot: BootId::new(),
+            journal: opened.id,
+            start: opened.start,
+            slots: self.config.slots,
+        };
+        let machine = Machine::new(identity, opened.epoch, opened.held);
+        let outbox = Outbox::new(
+            ends.client.clone(),
+            self.credential.id,
+            machine.session(),
+            machine.epoch(),
+        );
+        let folder = self.folder.root().to_owned();
+        let session = Session::new(SessionParts {
+            machine,
+            outbox,
+            link: ends,
+            journal,
+            forgotten,
+            attempts: Attempts::new(workshop.clone(), tasks.clone()),
+            reports: reports_in,
+            tails: tails_in,
+            introduction,
+            load: Box::new(move || inventory::load(&folder)),
+        });
+        tasks.spawn(
+            "inventory",
+            OnExit::Log,
+            self.inventory.keep_looking(told, stop.clone()),
+        );
+        tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
+        spawn_conversation(&tasks, link, session, &stop);
+        stop.cancelled().await;
+        if let Drained::Late(late) = tasks.drain(DRAIN).await {
+            tracing::warn!(?late, "stopped without waiting any longer");
+        }
+        match tasks.failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Says who works here, with what, and how safely.
+    fn introduce(&self, opened: &Opened) {
+        let labels = &self.found.introduction.labels;
+        telemetry::started(&self.credential.name, self.folder.root(), self.config.slots, labels);
+        telemetry::sandbox(SandboxLevel::None);
+        match &opened.damage {
+            None => {}
+            Some(Damage::TornTail(bytes)) => {
+                tracing::warn!(bytes, "the last write to the journal was cut by a crash; {bytes} bytes were dropped");
+            }
+            Some(Damage::Corrupt { lost, aside }) => tracing::error!(
+                lost, aside = %aside.display(),
+                "the journal was damaged: {lost} bytes cannot be read; the file is kept as {}, a new journal begins \
+                 with what could be read",
+                aside.display()
+            ),
+        }
+        let unsent = |held: &&Held| matches!(held, Held::Unsent { .. });
+        telemetry::results_kept(opened.held.values().filter(unsent).count());
+    }
+
+    fn address(&self, opened: &Opened) -> anyhow::Result<Address> {
+        let credential = &self.credential;
+        anyhow::ensure!(
+            credential.ca.is_none(),
+            "the credential asks for TLS, which this version does not speak: join again over http://127.0.0.1"
+        );
+        let (host, port) = credential
+            .mqtt_address
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some((host.trim_matches(['[', ']']), port.parse().ok()?)))
+            .with_context(|| {
+                format!(
+                    "the credential names no broker: {:?} should be host:port; join again with `agent-worker join TOKEN --force`",
+                    credential.mqtt_address
+                )
+            })?;
+        Ok(Address {
+            host: host.to_owned(),
+            port,
+            worker: credential.id,
+            secret: credential.secret.clone(),
+            journal: opened.id,
+            start: opened.start,
+        })
+    }
+
+    fn workshop(
+        &self,
+        clock: SharedClock,
+        reports: mpsc::Sender<crate::attempt::Report>,
+        tails: mpsc::Sender<protocol::message::LogTail>,
+    ) -> anyhow::Result<Workshop> {
+        let base = self.config.controller.as_ref().unwrap_or(&self.credential.http_url);
+        let controller = Controller::new(base, Some(self.credential.secret.clone()))?;
+        let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone())?;
+        Ok(Workshop {
+            runner: self.runner.clone(),
+            blobs: BlobCache::new(self.folder.blobs(), controller.clone()),
+            controller,
+            workspaces: Arc::new(workspaces),
+            providers: self.providers.clone(),
+            scratch: self.folder.scratch(),
+            spools: self.folder.spools(),
+            clock,
+            reports,
+            tails,
+            log_bytes: AtomicU64::new(LOG_BYTES),
+        })
+    }
+}
+
+fn open_workspaces(root: &Path, toolchains: Toolchains) -> anyhow::Result<Workspaces> {
+    Workspaces::new(root, WorkspaceLimits::default(), toolchains)
+        .with_context(|| format!("work trees cannot be kept in {}", root.display()))
+}
+
+/// The link outlives the session, so that the last words go out.
+fn spawn_conversation(tasks: &Tasks, link: Link, session: Session, stop: &CancellationToken) {
+    let (hang_up, hung_up) = (CancellationToken::new(), CancellationToken::new());
+    let (asked, over) = (hang_up.clone(), hung_up.clone());
+    tasks.spawn("link", OnExit::StopProcess, async move {
+        link.run(asked).await;
+        over.cancel();
+    });
+    let stop = stop.clone();
+    tasks.spawn("session", OnExit::StopProcess, async move {
+        session.run(stop).await;
+        let farewell = tokio::time::timeout(FAREWELL, hung_up.cancelled()).await;
+        if farewell.is_err() {
+            tracing::debug!("the broker did not hear the farewell");
+        }
+        hang_up.cancel();
+    });
+}

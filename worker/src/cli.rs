@@ -1,1 +1,76 @@
-//! (being written)
+//! The command line of `agent-worker`, and the little that it prints.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs steps for an agentd controller on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "agent-worker", version, about, after_help = JOINING)]
+pub struct Cli {
+    /// What to do; nothing means: work for the controller that was joined.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// A configuration file; `--print-config` shows what it may hold
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where credential, journal, logs and work trees live
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Show the merged configuration and where each value comes from, and end
+    #[arg(long)]
+    pub print_config: bool,
+    /// Check the configuration and end
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+const JOINING: &str = "\
+To join: run `agentctl workers join-token` where the controller is, and here the line that it prints.";
+
+/// What `agent-worker` does besides working.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join a controller with a one-time token, then work for it
+    Join(Join),
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The token, as `agentctl workers join-token` printed it
+    pub token: String,
+    /// The name of this worker; the machine's own name if it is left out
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Join even though this worker has a credential; the old one is forgotten
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Prints for people or scripts, on standard output.
+#[expect(clippy::print_stdout, reason = "this is what the command line prints with")]
+pub fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Says why the program ends, on standard error.
+#[expect(clippy::print_stderr, reason = "this is what the command line prints with")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("agent-worker: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["agent-worker", "join", "agj1.x", "--state-dir", "/s"]).expect("valid");
+        assert_eq!(cli.state_dir, Some(PathBuf::from("/s")));
+        assert!(matches!(cli.command, Some(Command::Join(Join { force: false, .. }))));
+    }
+}

@@ -2,23 +2,22 @@
 //! its caches stay small.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use protocol::http::workers::WorkerCredential;
+use service::state_dir::{StateDir, StateDirError};
 
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another process has it.
-    #[error(
-        "another agent-worker already uses the state folder {0}: stop it, or give this one its own with --state-dir"
-    )]
-    InUse(PathBuf),
+    /// It cannot be opened, or another process has it.
+    #[error(transparent)]
+    Unusable(#[from] StateDirError),
     /// The file system refused.
     #[error("the state folder cannot be used: {path}: {source}")]
     Io {
@@ -34,9 +33,7 @@ pub enum FolderError {
     )]
     NotJoined(PathBuf),
     /// The credential cannot be read.
-    #[error(
-        "{path} cannot be read as a credential: {reason}; join again with `agent-worker join TOKEN --force`"
-    )]
+    #[error("{path} cannot be read as a credential: {reason}; join again with `agent-worker join TOKEN --force`")]
     BadCredential {
         /// The file.
         path: PathBuf,
@@ -45,44 +42,31 @@ pub enum FolderError {
     },
 }
 
-/// The state folder, locked for this process.
+/// The state folder, owned by this process.
 #[derive(Debug)]
 pub struct StateFolder {
     root: PathBuf,
-    /// The lock goes with the open file.
-    _lock: File,
+    /// Keeps every other process out.
+    _owned: StateDir,
 }
 
 impl StateFolder {
-    /// Makes the folder if needed (mode 0700) and locks it.
+    /// Makes the folder if needed and takes it for this process.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| FolderError::Io { path, source }
         };
-        make_folder(root).map_err(at(root))?;
-        let path = root.join("worker.lock");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(root.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(FolderError::Io { path, source }),
-        }
+        let owned = service::state_dir::open(root)?;
         let root = fs::canonicalize(root).map_err(at(root))?;
-        let folder = Self { root, _lock: lock };
+        let folder = Self { root, _owned: owned };
         for part in [folder.spools(), folder.blobs(), folder.scratch()] {
             make_folder(&part).map_err(at(&part))?;
         }
         Ok(folder)
     }
 
-    /// The folder itself.
+    /// The folder itself; work trees lie right in it.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -105,11 +89,6 @@ impl StateFolder {
     /// Private folders of attempts.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
-    }
-
-    /// Work trees and mirrors.
-    pub fn workspaces(&self) -> PathBuf {
-        self.root.join("workspaces")
     }
 
     fn credential_file(&self) -> PathBuf {
@@ -176,19 +155,11 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Marks a file as used now; a cache forgets by age.
-pub fn touch(file: &Path) {
-    let touched = File::open(file).and_then(|file| file.set_modified(service_now()));
-    if let Err(error) = touched {
-        tracing::debug!(%error, path = %file.display(), "a cached file keeps its old time");
-    }
-}
-
 /// Removes the files of a folder that are older than `max_age`, then the
 /// oldest until at most `max_bytes` are left.
-pub async fn sweep(folder: PathBuf, max_bytes: u64, max_age: Duration) {
+pub async fn sweep(folder: PathBuf, max_bytes: u64, max_age: Duration, now: SystemTime) {
     let shown = folder.display().to_string();
-    let swept = tokio::task::spawn_blocking(move || sweep_now(&folder, max_bytes, max_age)).await;
+    let swept = tokio::task::spawn_blocking(move || sweep_now(&folder, max_bytes, max_age, now)).await;
     match swept {
         Ok(Ok(0)) => {}
         Ok(Ok(count)) => tracing::debug!(folder = shown, count, "removed old files"),
@@ -197,8 +168,7 @@ pub async fn sweep(folder: PathBuf, max_bytes: u64, max_age: Duration) {
     }
 }
 
-fn sweep_now(folder: &Path, max_bytes: u64, max_age: Duration) -> io::Result<usize> {
-    let now = service_now();
+fn sweep_now(folder: &Path, max_bytes: u64, max_age: Duration, now: SystemTime) -> io::Result<usize> {
     let mut files = vec![];
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -220,10 +190,6 @@ fn sweep_now(folder: &Path, max_bytes: u64, max_age: Duration) -> io::Result<usi
     Ok(removed)
 }
 
-fn service_now() -> SystemTime {
-    SystemTime::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +200,7 @@ mod tests {
         let root = home.path().join("state");
         let first = StateFolder::open(&root).expect("free");
         let second = StateFolder::open(&root).expect_err("in use");
-        assert!(second.to_string().contains("another agent-worker already uses"));
+        assert!(second.to_string().contains("in use by process"), "{second}");
         drop(first);
         StateFolder::open(&root).expect("free again");
     }
@@ -253,14 +219,15 @@ mod tests {
     #[test]
     fn the_oldest_files_make_room() {
         let home = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         for (name, age_s) in [("new", 10), ("old", 1_000), ("older", 2_000), ("ancient", 90_000)] {
             let path = home.path().join(name);
             fs::write(&path, [0; 100]).expect("writes");
-            let time = SystemTime::now() - Duration::from_secs(age_s);
+            let time = now - Duration::from_secs(age_s);
             let file = File::options().append(true).open(&path).expect("opens");
             file.set_modified(time).expect("sets");
         }
-        let removed = sweep_now(home.path(), 250, Duration::from_secs(86_400)).expect("sweeps");
+        let removed = sweep_now(home.path(), 250, Duration::from_secs(86_400), now).expect("sweeps");
         assert_eq!(removed, 2);
         assert!(home.path().join("old").exists() && !home.path().join("older").exists());
     }

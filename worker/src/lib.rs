@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod folder;
 pub mod inventory;
+pub mod join;
 pub mod journal;
 pub mod leftovers;
 pub mod link;

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::BoxFuture;
@@ -24,12 +24,15 @@ use protocol::{
     message::{Assign, CancelReason, LogTail, Progress, StepResult},
     model::ProviderDefinition,
 };
+use service::{
+    clock::SharedClock,
+    tasks::{OnExit, Tasks},
+};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     folder,
-    log::LineClock,
     session::Input,
     steps::{StepContext, StepOutput, Stop},
     upload::{BlobCache, Controller, LogUpload},
@@ -40,6 +43,9 @@ use crate::{
 const MAX_SPOOLS: u64 = 512 << 20;
 /// As long as the journal keeps results: 24 h.
 const MAX_SPOOL_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// How often old files are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// What executes a step; a script in tests.
 pub type StepRunner = Arc<dyn Fn(StepContext) -> BoxFuture<'static, StepOutput> + Send + Sync>;
@@ -70,7 +76,7 @@ pub struct Workshop {
     /// The folder of log spools.
     pub spools: PathBuf,
     /// Tells the time in log lines.
-    pub clock: LineClock,
+    pub clock: SharedClock,
     /// To the session.
     pub reports: mpsc::Sender<Report>,
     /// Pieces of live logs, dropped when there is no room.
@@ -79,22 +85,43 @@ pub struct Workshop {
     pub log_bytes: AtomicU64,
 }
 
+impl Workshop {
+    /// Removes old spools, blobs, work trees and mirrors, now and then until `stop`.
+    pub async fn keep_small(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let now = SystemTime::UNIX_EPOCH
+                + Duration::from_millis(self.clock.wall_ms().try_into().unwrap_or_default());
+            folder::sweep(self.spools.clone(), MAX_SPOOLS, MAX_SPOOL_AGE, now).await;
+            self.blobs.sweep(now).await;
+            let workspaces = self.workspaces.clone();
+            match tokio::task::spawn_blocking(move || workspaces.prune()).await {
+                Ok(pruned) => tracing::debug!(?pruned, "looked for old work trees"),
+                Err(error) => tracing::warn!(%error, "old work trees could not be removed"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
 /// The attempts that run here.
 pub struct Attempts {
     workshop: Arc<Workshop>,
     running: HashMap<AttemptId, Stop>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     /// Ends what serves ended attempts, such as uploads that go on.
     closing: CancellationToken,
 }
 
 impl Attempts {
     /// None yet.
-    pub fn new(workshop: Workshop) -> Self {
+    pub fn new(workshop: Arc<Workshop>, tasks: Tasks) -> Self {
         Self {
-            workshop: Arc::new(workshop),
+            workshop,
             running: HashMap::new(),
-            tasks: TaskTracker::new(),
+            tasks,
             closing: CancellationToken::new(),
         }
     }
@@ -105,7 +132,8 @@ impl Attempts {
         self.running.insert(assign.attempt, stop.clone());
         let workshop = self.workshop.clone();
         let closing = self.closing.clone();
-        self.tasks.spawn(run::attempt(workshop, assign, stop, closing));
+        let life = run::attempt(workshop, assign, stop, closing);
+        self.tasks.spawn("attempt", OnExit::Log, life);
     }
 
     /// Asks an attempt to end.
@@ -153,7 +181,7 @@ impl Attempts {
         }
         let mut upload = LogUpload::new(self.workshop.controller.clone(), attempt, from);
         let closing = self.closing.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("log", OnExit::Log, async move {
             let read = |offset, max| run::read_file(&path, offset, max);
             tokio::select! {
                 sent = upload.catch_up(read) => if let Err(error) = sent {
@@ -164,19 +192,8 @@ impl Attempts {
         });
     }
 
-    /// Removes old spools and blobs.
-    pub fn sweep(&self) {
-        let workshop = self.workshop.clone();
-        self.tasks.spawn(async move {
-            folder::sweep(workshop.spools.clone(), MAX_SPOOLS, MAX_SPOOL_AGE).await;
-            workshop.blobs.sweep().await;
-        });
-    }
-
-    /// Ends what still serves ended attempts and waits for all tasks.
-    pub async fn close(self) {
+    /// Ends what still serves ended attempts.
+    pub fn close(self) {
         self.closing.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 }

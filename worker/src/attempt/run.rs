@@ -4,13 +4,12 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
-    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use protocol::{
     id::AttemptId,
     message::{Assign, CancelReason, LogTail, Progress},
@@ -55,7 +54,7 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     let mask = Mask::default();
     let limits = SpoolLimits::of_total(workshop.log_bytes.load(Ordering::Relaxed));
     let path = workshop.spools.join(attempt.to_string());
-    let spool = Spool::new(path, limits, mask.clone(), workshop.clock);
+    let spool = Spool::new(path, limits, mask.clone(), workshop.clock.clone());
     let (progress, progress_seen) = watch::channel(None);
     let over = CancellationToken::new();
     let work = async {
@@ -145,8 +144,8 @@ async fn execute(
 
 /// Runs the step to its end. At its hard limit it is asked to stop; a step that
 /// does not return after a stop is abandoned, which kills what it started.
-async fn run_within_limits(step: BoxFuture<'static, StepOutput>, assign: &Assign, stop: &Stop) -> Executed {
-    let mut step = AssertUnwindSafe(step).catch_unwind();
+async fn run_within_limits(
+    mut step: BoxFuture<'static, StepOutput>, assign: &Assign, stop: &Stop) -> Executed {
     let limit = Instant::now() + Duration::from_millis(assign.timeout_ms);
     let (ended, timed_out) = tokio::select! {
         ended = &mut step => (Some(ended), false),
@@ -161,11 +160,7 @@ async fn run_within_limits(step: BoxFuture<'static, StepOutput>, assign: &Assign
         None => timeout_at(Instant::now() + stop.kill_after() + ABANDON_AFTER, step).await,
     };
     let step = match ended {
-        Ok(Ok(output)) => output,
-        Ok(Err(_panic)) => StepOutput::failed(StepError::new(
-            ErrorClass::Infra,
-            "the step broke a rule inside the worker; its log has the details",
-        )),
+        Ok(output) => output,
         Err(_late) => StepOutput::failed(StepError::new(
             ErrorClass::Killed,
             "the step did not return after it was stopped and was abandoned",

@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(300);
 pub struct Inventory {
     tools: ToolProbe,
     models: ModelProbe,
-    configured: Vec<(String, String)>,
+    configured: Labels,
     folder: PathBuf,
 }
 
@@ -43,7 +43,7 @@ impl Inventory {
     pub fn new(
         toolchains: Toolchains,
         own: &[ProviderDefinition],
-        configured: Vec<(String, String)>,
+        configured: Labels,
         folder: PathBuf,
     ) -> Self {
         Self {
@@ -69,9 +69,7 @@ impl Inventory {
         for model in &models {
             labels.insert("llm", model.provider.as_str());
         }
-        for (key, value) in &self.configured {
-            labels.set(key.as_str(), value.as_str());
-        }
+        overlay(&mut labels, &self.configured);
         let introduction = Introduction {
             labels,
             models,
@@ -97,6 +95,19 @@ impl Inventory {
                 changed
             });
         }
+    }
+}
+
+/// What a person configures replaces what was detected, key by key.
+fn overlay(labels: &mut Labels, configured: &Labels) {
+    let mut last = None;
+    for (key, value) in configured.iter() {
+        if last == Some(key) {
+            labels.insert(key, value);
+        } else {
+            labels.set(key, value);
+        }
+        last = Some(key);
     }
 }
 
@@ -134,6 +145,17 @@ mod tests {
     use protocol::model::ReachableModel;
 
     use super::*;
+
+    #[test]
+    fn what_is_configured_replaces_what_was_detected() {
+        let (mut labels, mut configured) = (Labels::default(), Labels::default());
+        labels.insert("os", "linux");
+        labels.insert("gpu", "none");
+        configured.insert("gpu", "a");
+        configured.insert("gpu", "b");
+        overlay(&mut labels, &configured);
+        assert_eq!(labels.to_string(), "gpu=a gpu=b os=linux");
+    }
 
     #[test]
     fn the_summary_names_versions_and_counts_models() {

@@ -18,6 +18,10 @@ use protocol::{
     message::StepResult,
 };
 use serde::{Deserialize, Serialize};
+use service::{
+    clock::SharedClock,
+    tasks::{OnExit, Tasks},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::Held;
@@ -118,9 +122,6 @@ pub enum JournalError {
     Closed,
 }
 
-/// Tells the time: seconds since 1970.
-pub type WallClock = Box<dyn Fn() -> u64 + Send>;
-
 /// A handle; cheap to clone. The thread ends when the last one is gone.
 #[derive(Clone)]
 pub struct Journal(mpsc::Sender<Command>);
@@ -130,14 +131,14 @@ impl Journal {
     /// part of the answer names attempts that are no longer remembered, now and then.
     pub fn open(
         path: PathBuf,
-        clock: WallClock,
+        clock: SharedClock,
+        tasks: &Tasks,
     ) -> Result<(Self, Opened, mpsc::Receiver<Vec<AttemptId>>), JournalError> {
         let (sender, commands) = mpsc::channel(QUEUE);
         let (forgotten, forgotten_ids) = mpsc::channel(4);
         let (writer, opened) = Writer::open(path.clone(), clock, forgotten)?;
-        std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run(commands))
+        tasks
+            .spawn_thread("journal", OnExit::StopProcess, move || writer.run(commands))
             .map_err(|e| file::io_error(&path, "written", &e))?;
         Ok((Self(sender), opened, forgotten_ids))
     }

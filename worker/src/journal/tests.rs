@@ -1,11 +1,14 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use jiff::Timestamp;
 use protocol::{
     id::{AttemptId, JobId},
     message::StepResult,
     step::Outcome,
     usage::Usage,
 };
+use service::{clock::ManualClock, tasks::Tasks};
+use tokio_util::sync::CancellationToken;
 
 use super::{Damage, Journal, Opened, Record, frame};
 use crate::session::Held;
@@ -43,7 +46,10 @@ fn accepted(attempt: AttemptId) -> Record {
 }
 
 fn open_at(path: &Path, now: u64) -> (Journal, Opened) {
-    let (journal, opened, _) = Journal::open(path.to_owned(), Box::new(move || now)).expect("opens");
+    let date = Timestamp::from_second(now as i64).expect("a date");
+    let tasks = Tasks::new(CancellationToken::new());
+    let clock = Arc::new(ManualClock::new(date));
+    let (journal, opened, _) = Journal::open(path.to_owned(), clock, &tasks).expect("opens");
     (journal, opened)
 }
 

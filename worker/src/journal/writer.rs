@@ -10,11 +10,11 @@ use protocol::{
     id::{AttemptId, JournalId},
     message::StepResult,
 };
+use service::clock::SharedClock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Damage, JournalError, Opened, Record, WallClock,
-    file::{JournalFile, io_error},
+    Damage, JournalError, Opened, Record,     file::{JournalFile, io_error},
     frame::{self, Place, Stamped},
     ledger::{Entry, Ledger},
 };
@@ -43,7 +43,7 @@ pub(super) struct Writer {
     file: JournalFile,
     ledger: Ledger,
     identity: (JournalId, u64),
-    clock: WallClock,
+    clock: SharedClock,
     rewrite_at: u64,
     /// After a failed write or sync nothing is known about the file's end: it is written anew first.
     broken: bool,
@@ -54,10 +54,10 @@ impl Writer {
     /// Reads what is there, cuts or keeps aside what is damaged, and writes the file anew.
     pub(super) fn open(
         path: PathBuf,
-        clock: WallClock,
+        clock: SharedClock,
         forgotten: mpsc::Sender<Vec<AttemptId>>,
     ) -> Result<(Self, Opened), JournalError> {
-        let now = clock();
+        let now = seconds(&clock);
         let (old, scan) = match JournalFile::existing(&path) {
             Ok((file, bytes)) => (Some(file), frame::scan(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, frame::Scan::default()),
@@ -119,7 +119,7 @@ impl Writer {
     }
 
     fn write(&mut self, writes: Vec<(Record, Done)>) {
-        let now = (self.clock)();
+        let now = seconds(&self.clock);
         let (records, waiting): (Vec<Record>, Vec<Done>) = writes.into_iter().unzip();
         let outcome = self
             .append(now, &records)
@@ -190,6 +190,11 @@ impl Writer {
             _ => None,
         })
     }
+}
+
+/// Seconds since 1970; a clock from before that counts as 1970.
+fn seconds(clock: &SharedClock) -> u64 {
+    u64::try_from(clock.wall_ms() / 1000).unwrap_or_default()
 }
 
 /// Copies a damaged file, so that nothing readable is lost for good.

@@ -8,7 +8,7 @@ mod spool;
 use std::sync::Arc;
 
 pub use mask::Mask;
-pub use spool::{LineClock, Spool, SpoolLimits};
+pub use spool::{Spool, SpoolLimits};
 
 /// Where a line of the log comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

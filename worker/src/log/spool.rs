@@ -12,8 +12,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
 use protocol::artifact::Sha256;
+use service::clock::SharedClock;
 use sha2::Digest;
 use tokio::sync::Notify;
 
@@ -41,9 +41,6 @@ impl SpoolLimits {
     }
 }
 
-/// Tells the time that goes into each line.
-pub type LineClock = fn() -> Timestamp;
-
 /// The spool; cheap to clone.
 #[derive(Clone)]
 pub struct Spool {
@@ -64,7 +61,7 @@ struct Inner {
     cut: u64,
     mask: Mask,
     hash: sha2::Sha256,
-    clock: LineClock,
+    clock: SharedClock,
     finished: bool,
     /// The file could not be written: what comes is not kept any more.
     broken: bool,
@@ -72,7 +69,7 @@ struct Inner {
 
 impl Spool {
     /// An empty spool; the file is made with the first line.
-    pub fn new(path: PathBuf, limits: SpoolLimits, mask: Mask, clock: LineClock) -> Self {
+    pub fn new(path: PathBuf, limits: SpoolLimits, mask: Mask, clock: SharedClock) -> Self {
         let inner = Inner {
             path,
             file: None,
@@ -153,7 +150,7 @@ impl Inner {
             return;
         }
         let text = self.mask.apply(clean::clean(text));
-        let now = (self.clock)();
+        let now = self.clock.wall();
         for piece in clean::pieces(&text) {
             let mut line = String::with_capacity(piece.len() + 40);
             if writeln!(line, "{now:.3} {} {piece}", stream.as_str()).is_ok() {
@@ -219,7 +216,7 @@ impl Inner {
         }
         self.finished = true;
         if self.cut > 0 {
-            let now = (self.clock)();
+            let now = self.clock.wall();
             let mark = format!("{now:.3} info … {} bytes were cut here …\n", self.cut);
             self.append(mark.as_bytes());
         }
@@ -234,6 +231,9 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use service::clock::ManualClock;
+
     use super::*;
 
     fn spool(head: u64, tail: u64) -> (tempfile::TempDir, Spool) {
@@ -241,9 +241,8 @@ mod tests {
         let mask = Mask::default();
         mask.add("hunter22");
         let limits = SpoolLimits { head, tail };
-        let spool = Spool::new(folder.path().join("spool"), limits, mask, || {
-            Timestamp::UNIX_EPOCH
-        });
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let spool = Spool::new(folder.path().join("spool"), limits, mask, clock);
         (folder, spool)
     }
 

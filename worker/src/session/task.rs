@@ -129,7 +129,7 @@ impl Session {
         }));
         self.outbox.flush(self.now_ms());
         self.outbox.disconnect();
-        self.attempts.close().await;
+        self.attempts.close();
     }
 
     /// Waits for the next thing to happen and takes it.

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::BoxFuture;
@@ -51,8 +51,8 @@ impl BlobCache {
     }
 
     /// Removes what is old or too much.
-    pub async fn sweep(&self) {
-        folder::sweep(self.folder.as_ref().clone(), MAX_CACHE, MAX_AGE).await;
+    pub async fn sweep(&self, now: SystemTime) {
+        folder::sweep(self.folder.as_ref().clone(), MAX_CACHE, MAX_AGE, now).await;
     }
 
     /// Uploads blobs again that the controller misses.
@@ -84,7 +84,6 @@ impl BlobCache {
         let file = self.path(&blob.sha256);
         let there = tokio::fs::metadata(&file).await;
         if there.is_ok_and(|metadata| metadata.len() == blob.size) {
-            folder::touch(&file);
             return Ok(file);
         }
         persistently(stop, || self.download(blob, &file)).await?;
