@@ -109,7 +109,10 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
 fn clear_up(folder: &StateFolder) -> anyhow::Result<()> {
     let killed = leftovers::kill(folder.root());
     if killed > 0 {
-        tracing::warn!(killed, "killed {killed} processes that an earlier life of this worker left");
+        tracing::warn!(
+            killed,
+            "killed {killed} processes that an earlier life of this worker left"
+        );
     }
     folder
         .clear_scratch()
@@ -201,12 +204,20 @@ impl Worker {
     /// Says who works here, with what, and how safely.
     fn introduce(&self, opened: &Opened) {
         let labels = &self.found.introduction.labels;
-        telemetry::started(&self.credential.name, self.folder.root(), self.config.slots, labels);
+        telemetry::started(
+            &self.credential.name,
+            self.folder.root(),
+            self.config.slots,
+            labels,
+        );
         telemetry::sandbox(SandboxLevel::None);
         match &opened.damage {
             None => {}
             Some(Damage::TornTail(bytes)) => {
-                tracing::warn!(bytes, "the last write to the journal was cut by a crash; {bytes} bytes were dropped");
+                tracing::warn!(
+                    bytes,
+                    "the last write to the journal was cut by a crash; {bytes} bytes were dropped"
+                );
             }
             Some(Damage::Corrupt { lost, aside }) => tracing::error!(
                 lost, aside = %aside.display(),
@@ -251,7 +262,11 @@ impl Worker {
         reports: mpsc::Sender<crate::attempt::Report>,
         tails: mpsc::Sender<protocol::message::LogTail>,
     ) -> anyhow::Result<Workshop> {
-        let base = self.config.controller.as_ref().unwrap_or(&self.credential.http_url);
+        let base = self
+            .config
+            .controller
+            .as_ref()
+            .unwrap_or(&self.credential.http_url);
         let controller = Controller::new(base, Some(self.credential.secret.clone()))?;
         let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone())?;
         Ok(Workshop {

@@ -69,8 +69,12 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-        let cli = Cli::try_parse_from(["agent-worker", "join", "agj1.x", "--state-dir", "/s"]).expect("valid");
+        let cli =
+            Cli::try_parse_from(["agent-worker", "join", "agj1.x", "--state-dir", "/s"]).expect("valid");
         assert_eq!(cli.state_dir, Some(PathBuf::from("/s")));
-        assert!(matches!(cli.command, Some(Command::Join(Join { force: false, .. }))));
+        assert!(matches!(
+            cli.command,
+            Some(Command::Join(Join { force: false, .. }))
+        ));
     }
 }

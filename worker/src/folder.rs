@@ -33,7 +33,9 @@ pub enum FolderError {
     )]
     NotJoined(PathBuf),
     /// The credential cannot be read.
-    #[error("{path} cannot be read as a credential: {reason}; join again with `agent-worker join TOKEN --force`")]
+    #[error(
+        "{path} cannot be read as a credential: {reason}; join again with `agent-worker join TOKEN --force`"
+    )]
     BadCredential {
         /// The file.
         path: PathBuf,

@@ -129,7 +129,11 @@ fn worker_name(host: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = short.chars().map(allowed).take(63).collect();
     let name = name.trim_start_matches('-');
-    if name.is_empty() { "worker".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "worker".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +178,10 @@ mod tests {
             .store_credential(&credential.expect("a credential"))
             .expect("stored");
         let again = error(&join(&good));
-        assert!(again.contains("as tower already") && again.contains("--force"), "{again}");
+        assert!(
+            again.contains("as tower already") && again.contains("--force"),
+            "{again}"
+        );
         let mut forced = join(&good);
         forced.force = true;
         Plan::new(&forced, &folder).map(|_| ()).expect("forced");

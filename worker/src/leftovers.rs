@@ -34,8 +34,7 @@ fn is_leftover(process: &Path, pid: Pid, state_folder: &Path) -> bool {
     let ours = fs::metadata(process).is_ok_and(|metadata| metadata.uid() == getuid().as_raw());
     let other = pid.as_raw_nonzero().get() as u32 != std::process::id();
     ours && other
-        && fs::read(process.join("environ"))
-            .is_ok_and(|environment| home_in(&environment, state_folder))
+        && fs::read(process.join("environ")).is_ok_and(|environment| home_in(&environment, state_folder))
 }
 
 /// Whether an environment block has its `HOME` below the folder.

@@ -21,14 +21,12 @@ fn main() -> ExitCode {
         .build();
     let runner: worker::attempt::StepRunner =
         Arc::new(|context| Box::pin(async move { steps::run(&context).await }));
-    let outcome = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(app::run(arguments, runner));
-            // what still blocks must not hold up the end
-            runtime.shutdown_background();
-            outcome
-        });
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(app::run(arguments, runner));
+        // what still blocks must not hold up the end
+        runtime.shutdown_background();
+        outcome
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

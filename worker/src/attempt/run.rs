@@ -26,6 +26,7 @@ use super::{
     outcome::{LogState, result, settle_outcome},
 };
 use crate::{
+    inventory::local_ollama,
     log::{Mask, Spool, SpoolLimits},
     steps::{ProgressSink, StepContext, StepOutput, Stop},
     upload::{AttemptBlobs, AttemptSource, HttpError, LogUpload},
@@ -105,6 +106,7 @@ async fn execute(
             controller: workshop.controller.clone(),
             attempt: assign.attempt,
             own: workshop.providers.clone(),
+            found: local_ollama(),
             mask,
             stop: stop.token.clone(),
         });
@@ -145,7 +147,10 @@ async fn execute(
 /// Runs the step to its end. At its hard limit it is asked to stop; a step that
 /// does not return after a stop is abandoned, which kills what it started.
 async fn run_within_limits(
-    mut step: BoxFuture<'static, StepOutput>, assign: &Assign, stop: &Stop) -> Executed {
+    mut step: BoxFuture<'static, StepOutput>,
+    assign: &Assign,
+    stop: &Stop,
+) -> Executed {
     let limit = Instant::now() + Duration::from_millis(assign.timeout_ms);
     let (ended, timed_out) = tokio::select! {
         ended = &mut step => (Some(ended), false),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use load::load;
 pub use models::ModelProbe;
+pub(crate) use models::local_ollama;
 pub use tools::{Tool, ToolProbe};
 
 use crate::{session::Introduction, tools::environment::Toolchains};

@@ -27,7 +27,10 @@ impl ModelProbe {
             .filter(|provider| provider.kind != ProviderKind::Replay)
             .cloned()
             .collect();
-        if !definitions.iter().any(|provider| provider.kind == ProviderKind::Ollama) {
+        if !definitions
+            .iter()
+            .any(|provider| provider.kind == ProviderKind::Ollama)
+        {
             definitions.push(local_ollama());
         }
         let http = match llm::http_client() {
@@ -72,7 +75,7 @@ impl ModelProbe {
 }
 
 /// The Ollama of this machine, whether it runs or not.
-pub fn local_ollama() -> ProviderDefinition {
+pub(crate) fn local_ollama() -> ProviderDefinition {
     ProviderDefinition {
         name: "ollama".to_owned(),
         kind: ProviderKind::Ollama,

@@ -143,12 +143,13 @@ impl ToolProbe {
 
 /// Major and minor of the first version in a text: `2.47` of `git version 2.47.3`.
 fn version_in(text: &str) -> Option<String> {
-    text.split(|c: char| !c.is_ascii_digit() && c != '.').find_map(|word| {
-        let mut parts = word.split('.');
-        let (major, minor) = (parts.next()?, parts.next()?);
-        let number = |part: &str| !part.is_empty() && part.len() < 6;
-        (number(major) && number(minor)).then(|| format!("{major}.{minor}"))
-    })
+    text.split(|c: char| !c.is_ascii_digit() && c != '.')
+        .find_map(|word| {
+            let mut parts = word.split('.');
+            let (major, minor) = (parts.next()?, parts.next()?);
+            let number = |part: &str| !part.is_empty() && part.len() < 6;
+            (number(major) && number(minor)).then(|| format!("{major}.{minor}"))
+        })
 }
 
 #[cfg(test)]

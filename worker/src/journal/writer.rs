@@ -14,7 +14,8 @@ use service::clock::SharedClock;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Damage, JournalError, Opened, Record,     file::{JournalFile, io_error},
+    Damage, JournalError, Opened, Record,
+    file::{JournalFile, io_error},
     frame::{self, Place, Stamped},
     ledger::{Entry, Ledger},
 };

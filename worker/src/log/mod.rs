@@ -35,9 +35,11 @@ impl Stream {
     }
 }
 
+type WriteLine = dyn Fn(Stream, &str) + Send + Sync;
+
 /// Takes the lines of a log; cheap to clone.
 #[derive(Clone)]
-pub struct LogSink(Arc<dyn Fn(Stream, &str) + Send + Sync>);
+pub struct LogSink(Arc<WriteLine>);
 
 impl LogSink {
     /// A sink that hands each line (without its end) to `write`.

@@ -33,9 +33,9 @@ use crate::{
 const FIRST_HELLO: Duration = Duration::from_secs(2);
 const LONGEST_HELLO: Duration = Duration::from_secs(30);
 /// How long the process may take to stop cleanly; systemd and people expect 5 s.
-const STOP_WITHIN: Duration = Duration::from_millis(4_000);
+const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// How long unacknowledged results hold up the end after everything was said.
-const ACK_PATIENCE: Duration = Duration::from_millis(1_000);
+const ACK_PATIENCE: Duration = Duration::from_secs(1);
 /// Inputs that are taken before what they want said is sent.
 const ROUND: usize = 64;
 

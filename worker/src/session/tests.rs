@@ -18,7 +18,7 @@ use protocol::{
 };
 use uuid::Uuid;
 
-use super::{Effect, Held, Identity, Ignored, Input, Introduction, Machine};
+use super::{Effect, Held, Identity, Ignored, Input, Machine};
 use crate::journal::Record;
 
 const EPOCH: u64 = 5;
@@ -277,7 +277,7 @@ fn a_hello_names_what_runs_and_what_is_unsent_and_a_sync_settles_it() {
     );
     machine.step(Input::Disconnected, 20);
     machine.step(Input::Connected(2), 30);
-    let effects = machine.step(Input::HelloDue(Box::new(Introduction::default())), 40);
+    let effects = machine.step(Input::HelloDue(Box::default()), 40);
     let hello = effects.iter().find_map(|effect| match effect {
         Effect::Say(FromWorker::Hello(hello)) => Some(hello),
         _ => None,

@@ -11,8 +11,8 @@ use protocol::{
     artifact::{ArtifactRef, BlobRef},
     message::{Assign, CancelReason},
     model::ProviderDefinition,
-    spec::{ModelUsed, StepSpec, WorkspaceResult},
-    step::{Outcome, StepError},
+    spec::{Command, ModelUsed, StepSpec, Work, WorkspaceResult},
+    step::{ErrorClass, Outcome, StepError},
     usage::Usage,
 };
 use serde_json::{Map, Value};
@@ -136,5 +136,16 @@ impl StepOutput {
             error: Some(error),
             ..Self::ok()
         }
+    }
+}
+
+/// Executes the step of a context, whatever kind it is.
+pub async fn run(cx: &StepContext) -> StepOutput {
+    match &cx.spec.work {
+        Work::Run(Command::Argv(argv)) if argv.is_empty() => StepOutput::ok(),
+        Work::Run(_) | Work::Agent(_) | Work::Use(_) => StepOutput::failed(StepError::new(
+            ErrorClass::Missing,
+            "this worker cannot execute steps of this kind",
+        )),
     }
 }

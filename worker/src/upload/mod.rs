@@ -121,6 +121,8 @@ pub struct Controller {
 impl Controller {
     /// The API at a base URL; `secret` is this worker's own.
     pub fn new(base: &str, secret: Option<String>) -> Result<Self, HttpError> {
+        // only the first call of a process installs it; that it is there is what counts
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)

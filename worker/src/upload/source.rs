@@ -23,6 +23,8 @@ pub struct AttemptSource {
     pub attempt: AttemptId,
     /// This machine's own providers, which win by name.
     pub own: Vec<ProviderDefinition>,
+    /// A provider that was found on this machine; anything configured wins over it.
+    pub found: ProviderDefinition,
     /// Where keys are hidden.
     pub mask: Mask,
     /// The end of the attempt.
@@ -55,6 +57,9 @@ impl ProviderSource for AttemptSource {
             let mut all = self.own.clone();
             let named = |name: &str| self.own.iter().any(|own| own.name == name);
             all.extend(theirs.into_iter().filter(|provider| !named(&provider.name)));
+            if !all.iter().any(|provider| provider.name == self.found.name) {
+                all.push(self.found.clone());
+            }
             for key in all.iter().filter_map(|provider| provider.api_key.as_deref()) {
                 self.mask.add(key);
             }
