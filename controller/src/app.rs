@@ -1,1 +1,296 @@
-//! (being written)
+//! Builds, wires and stops the controller: the only file that knows everybody.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use anyhow::Context;
+use protocol::{
+    artifact::Sha256,
+    model::{ProviderDefinition, ProviderKind},
+};
+use service::{
+    clock::SystemClock,
+    shutdown, state_dir,
+    tasks::{Drained, OnExit, Tasks},
+};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    api::{About, Api, auth::Credentials, server, workers},
+    artifact::{BlobStore, Logs},
+    broker::{Broker, BrokerConfig, Outlets},
+    config::Config,
+    dispatch::Dispatch,
+    engine::{self, Core, CoreParts, Engine},
+    first_start, inbound,
+    orchestrator::{
+        World,
+        world::{Limits, Models},
+    },
+    public::PublicTopics,
+    state::{Readers, Store, artifacts, meta, workflows},
+    telemetry::Telemetry,
+    workflow::{catalog::Catalog, prompts::Prompts},
+};
+
+/// Messages of workers that wait for the engine; the broker holds its readers back when it is full.
+const INBOUND: usize = 1024;
+/// Live log pieces that wait to be published; more are dropped.
+const LOGS: usize = 256;
+/// How long a stop may take.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs until a signal or a failure.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let _signals = shutdown::on_signals(stop.clone())?;
+    let folder = state_dir::locate("agentd", config.state_dir.as_deref())?;
+    let state = state_dir::open(&folder)?;
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
+    let tasks = Tasks::new(stop.clone());
+    let (broker, api) = start(&config, state.path(), &tasks).await?;
+    first_start::announce(&api).await?;
+    let failure = tokio::select! {
+        () = stop.cancelled() => None,
+        failure = broker.failure() => Some(failure),
+    };
+    api.public.say_offline().await;
+    // the engine commits what was accepted; then nobody talks any more
+    let drained = tasks.drain(DRAIN).await;
+    broker.stop().await;
+    if let Drained::Late(late) = drained {
+        warn!(
+            "these were still busy when the time to stop was over: {}",
+            late.join(", ")
+        );
+    }
+    info!("stopped");
+    match (failure, tasks.failure()) {
+        (Some(failure), _) => Err(failure.into()),
+        (None, Some(failure)) => Err(failure.into()),
+        (None, None) => Ok(()),
+    }
+}
+
+/// What [`run`] keeps.
+pub struct Running {
+    /// The API's parts.
+    pub api: Api,
+    /// The topics for people.
+    pub public: PublicTopics,
+    /// Whether this state folder is new.
+    pub is_new: bool,
+}
+
+async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<(Broker, Running)> {
+    let clock = SystemClock::shared();
+    let database = folder.join("agentd.db");
+    let store = Store::open(&database).with_context(|| format!("cannot open {}", database.display()))?;
+    let unix_seconds = u64::try_from(clock.wall_ms() / 1000).unwrap_or(0);
+    let epoch = meta::take_epoch(store.connection(), unix_seconds)?;
+    let is_new = first_start::admin_token(store.connection(), folder, clock.wall())?;
+    let blobs = BlobStore::open(folder, config.limits.blob_bytes)?;
+    let providers = providers(config, &blobs, &store, clock.wall())?;
+    let catalog = catalog(config, &store)?;
+    let readers = Readers::open(&database)?;
+
+    let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
+    let (engine, inbox) = engine::channel();
+    let credentials = Credentials::new(readers.clone(), engine.clone(), clock.clone());
+    let public = PublicTopics::default();
+    let (events, workers_said) = mpsc::channel(INBOUND);
+    let (commands, commanded) = mpsc::channel(INBOUND);
+    let (logs, logged) = mpsc::channel(LOGS);
+    let broker_config = BrokerConfig {
+        listen: config.mqtt.listen,
+        mqtt_connections: config.limits.mqtt_connections as usize,
+        ..BrokerConfig::default()
+    };
+    let outlets = Outlets {
+        events,
+        commands,
+        logs,
+    };
+    let auth = Arc::new(credentials.clone());
+    let broker = Broker::start(broker_config, auth, Arc::new(public.clone()), outlets).await?;
+
+    let core = Core::new(
+        CoreParts {
+            store,
+            world: world(config, &providers),
+            epoch,
+            clock: clock.clone(),
+            outlet: Box::new(Dispatch::new(broker.link(), broker.control())),
+            telemetry: telemetry.clone(),
+        },
+        inbox,
+    )?;
+    let stop = tasks.stop().clone();
+    let engine_stop = stop.clone();
+    tasks.spawn_thread("engine", OnExit::StopProcess, move || core.run(&engine_stop))?;
+
+    let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
+        format!(
+            "cannot listen for HTTP on {}: is another agentd running?",
+            config.http.listen
+        )
+    })?;
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        epoch,
+        started_ms: clock.mono_ms(),
+        http_url: format!("http://{}", listener.local_addr()?),
+        mqtt_address: broker.local_addr().to_string(),
+        state_dir: folder.to_owned(),
+    };
+    first_start::write_endpoints(folder, &about)?;
+    let api = Api {
+        engine: engine.clone(),
+        readers,
+        credentials,
+        catalog: Arc::new(RwLock::new(catalog)),
+        blobs,
+        logs: Logs::open(folder, config.limits.log_bytes)?,
+        providers: Arc::new(providers),
+        telemetry,
+        clock,
+        stop: stop.clone(),
+        about: Arc::new(about),
+        body_limit: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
+        allow_file_urls: config.allow_file_urls,
+    };
+    public.connect(api.clone(), broker.publisher());
+    spawn_pumps(
+        tasks,
+        &engine,
+        &public,
+        workers_said,
+        commanded,
+        logged,
+        config.mqtt_public_log,
+    );
+    tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
+    info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
+    Ok((broker, Running { api, public, is_new }))
+}
+
+fn spawn_pumps(
+    tasks: &Tasks,
+    engine: &Engine,
+    public: &PublicTopics,
+    workers_said: mpsc::Receiver<crate::broker::BrokerEvent>,
+    commanded: mpsc::Receiver<crate::broker::CommandIn>,
+    logged: mpsc::Receiver<crate::broker::LogIn>,
+    publish_logs: bool,
+) {
+    let stop = tasks.stop().clone();
+    tasks.spawn(
+        "worker-messages",
+        OnExit::StopProcess,
+        inbound::pump(workers_said, engine.clone(), stop.clone()),
+    );
+    tasks.spawn(
+        "mqtt-commands",
+        OnExit::StopProcess,
+        public.clone().obey(commanded, stop.clone()),
+    );
+    tasks.spawn(
+        "public-logs",
+        OnExit::StopProcess,
+        public.clone().publish_logs(logged, publish_logs, stop.clone()),
+    );
+    tasks.spawn(
+        "public-events",
+        OnExit::StopProcess,
+        public.clone().publish_events(engine.subscribe(), stop),
+    );
+}
+
+fn world(config: &Config, providers: &[ProviderDefinition]) -> World {
+    let limits = &config.limits;
+    let roles = config
+        .agents
+        .iter()
+        .filter_map(|(role, agent)| Some((role.clone(), agent.model.clone()?)));
+    World {
+        limits: Limits {
+            offer_ms: limits.offer_s * 1000,
+            lease_ms: limits.lease_s * 1000,
+            grace_command_ms: limits.grace_command_s * 1000,
+            grace_agent_ms: limits.grace_agent_s * 1000,
+            infra_retries: limits.infra_retries,
+            cancel_grace_ms: limits.cancel_grace_s * 1000,
+            check_ms: limits.check_s * 1000,
+        },
+        models: Models {
+            aliases: config.models.clone(),
+            roles: roles.collect(),
+            providers: providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect::<BTreeSet<_>>(),
+        },
+        ..World::default()
+    }
+}
+
+/// The configured providers; recordings are put into the blob store, whence workers fetch them.
+fn providers(
+    config: &Config,
+    blobs: &BlobStore,
+    store: &Store,
+    at: jiff::Timestamp,
+) -> anyhow::Result<Vec<ProviderDefinition>> {
+    let mut found = vec![];
+    for (name, provider) in &config.providers {
+        let recording = match (provider.kind, &provider.path) {
+            (ProviderKind::Replay, Some(path)) => {
+                let (sha256, size): (Sha256, u64) = blobs
+                    .import(path)
+                    .with_context(|| format!("providers.{name}.path: cannot read {}", path.display()))?;
+                artifacts::insert_blob(store.connection(), &sha256, size, at)?;
+                Some(sha256.to_string())
+            }
+            _ => None,
+        };
+        match config.provider_definition(name, recording) {
+            Ok(definition) => found.extend(definition),
+            // said as a warning before; steps that want it fail with the provider's own 401
+            Err(error) => warn!("providers.{name}: {error}"),
+        }
+    }
+    Ok(found)
+}
+
+fn catalog(config: &Config, store: &Store) -> anyhow::Result<Catalog> {
+    let mut prompts = Prompts::builtin();
+    for (role, agent) in &config.agents {
+        if let Some(path) = &agent.prompt {
+            prompts.read(role, path)?;
+        }
+    }
+    let mut catalog = Catalog::builtin(prompts);
+    catalog.load_folders(&config.workflows)?;
+    for (name, text) in workflows::all(store.connection())? {
+        if let Err(problem) = catalog.put(&name, &text) {
+            warn!(workflow = %name, "a stored workflow cannot be loaded any more: {}", problem.detail);
+        }
+    }
+    Ok(catalog)
+}
+
+/// The line that lets a worker join, for people to copy.
+pub async fn join_line(api: &Api) -> anyhow::Result<String> {
+    let created = workers::make_join_token(api)
+        .await
+        .map_err(|error| anyhow::anyhow!(error.problem().clone()))?;
+    Ok(format!("agent-worker join {}", created.token))
+}

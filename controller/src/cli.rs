@@ -1,1 +1,29 @@
-//! (being written)
+//! The command line of `agentd`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// The controller of agentd: HTTP API, queue, state and MQTT broker in one process.
+#[derive(Debug, Parser)]
+#[command(version, name = "agentd")]
+pub struct Cli {
+    /// Configuration file; a `.local` sibling beside it wins over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the state.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Address of the HTTP API, such as 127.0.0.1:8484.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
+    /// Address of the MQTT broker, such as 127.0.0.1:1883.
+    #[arg(long, value_name = "ADDRESS")]
+    pub mqtt: Option<String>,
+    /// Print the merged configuration with the origin of each value, and end.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Check the configuration, and end.
+    #[arg(long)]
+    pub check_config: bool,
+}

@@ -87,6 +87,22 @@ pub enum FromWorker {
     Bye(Bye),
 }
 
+impl FromWorker {
+    /// The word on the wire, for logs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Accept(_) => "accept",
+            Self::Reject(_) => "reject",
+            Self::Renew(_) => "renew",
+            Self::Progress(_) => "progress",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Result(_) => "result",
+            Self::Bye(_) => "bye",
+        }
+    }
+}
+
 /// See [`ToWorker::Assign`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assign {

@@ -1,1 +1,87 @@
-//! (being written)
+//! The HTTP API: routes, authentication, one file per resource.
+//!
+//! Handlers check and translate; decisions are the engine's, facts the tables'.
+
+pub mod artifacts;
+pub mod attempts;
+pub mod auth;
+pub mod events;
+pub mod extract;
+pub mod jobs;
+pub mod logs;
+pub mod openapi;
+pub mod problem;
+pub mod routes;
+pub mod server;
+pub mod status;
+pub mod submit;
+pub mod tokens;
+pub mod workers;
+pub mod workflows;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, RwLock};
+
+use protocol::model::ProviderDefinition;
+use service::clock::SharedClock;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    artifact::{BlobStore, Logs},
+    engine::Engine,
+    state::Readers,
+    telemetry::Telemetry,
+    workflow::catalog::Catalog,
+};
+
+use self::auth::Credentials;
+
+/// Everything that handlers may use; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// Decisions and writes.
+    pub engine: Engine,
+    /// Reads.
+    pub readers: Readers,
+    /// Who is who.
+    pub credentials: Credentials,
+    /// Workflows by name.
+    pub catalog: Arc<RwLock<Catalog>>,
+    /// Blobs.
+    pub blobs: BlobStore,
+    /// Logs.
+    pub logs: Logs,
+    /// Providers with their keys, by name.
+    pub providers: Arc<Vec<ProviderDefinition>>,
+    /// Metrics.
+    pub telemetry: Telemetry,
+    /// Time.
+    pub clock: SharedClock,
+    /// The process ends.
+    pub stop: CancellationToken,
+    /// What does not change while the process runs.
+    pub about: Arc<About>,
+    /// Largest JSON body, in bytes.
+    pub body_limit: usize,
+    /// Whether repositories of this machine's file system may be named by URL.
+    pub allow_file_urls: bool,
+}
+
+/// What does not change while the process runs.
+#[derive(Debug)]
+pub struct About {
+    /// Version of the program.
+    pub version: &'static str,
+    /// This start.
+    pub epoch: u64,
+    /// When it started, on the monotonic clock.
+    pub started_ms: u64,
+    /// Where workers reach the API.
+    pub http_url: String,
+    /// Where workers reach the broker.
+    pub mqtt_address: String,
+    /// The state folder.
+    pub state_dir: std::path::PathBuf,
+}

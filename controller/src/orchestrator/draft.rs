@@ -220,6 +220,9 @@ impl Draft<'_> {
         }
         step.state = state;
         step.ended_at = state.is_terminal().then_some(now.wall);
+        if state == StepState::Ready {
+            step.ready_since = Some(now.mono);
+        }
         if state != StepState::RetryWait {
             step.not_before = None;
         }

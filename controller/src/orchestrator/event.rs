@@ -60,6 +60,8 @@ pub enum Event {
         /// What the tables say about what it names.
         facts: Facts,
     },
+    /// A command on MQTT was carried out or refused: its answer becomes an event.
+    CommandAnswered(serde_json::Value),
     /// Time has passed.
     Timers,
 }

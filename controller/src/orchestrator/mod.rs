@@ -49,6 +49,16 @@ pub fn decide(draft: &mut Draft<'_>, event: Event) -> Result<(), Refusal> {
         }
         Event::WorkerWanted { worker, wanted } => draft.worker_wanted(worker, wanted),
         Event::WorkerDisconnected { worker, by_host } => draft.worker_disconnected(worker, by_host),
+        Event::CommandAnswered(answer) => {
+            draft.event(
+                protocol::event::EventKind::CommandAnswer,
+                None,
+                None,
+                None,
+                answer,
+            );
+            Ok(())
+        }
         Event::Timers => {
             draft.fire_timers();
             Ok(())

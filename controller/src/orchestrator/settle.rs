@@ -63,6 +63,7 @@ fn new_step(key: StepKey, path: Vec<String>, position: String, needs: Vec<StepKe
         attempts: vec![],
         work_left: def.retry.max,
         infra_left: 0,
+        ready_since: None,
         not_before: None,
         excluded: vec![],
         outputs: Map::new(),

@@ -162,6 +162,8 @@ pub struct Step {
     pub work_left: u32,
     /// Further attempts after losses.
     pub infra_left: u32,
+    /// Since when it waits for a worker, on the monotonic clock.
+    pub ready_since: Option<u64>,
     /// Earliest time of the next attempt.
     pub not_before: Option<Timestamp>,
     /// Workers that it avoids, until when on the monotonic clock.

@@ -84,6 +84,7 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Step>, S
             attempts: vec![],
             work_left: body.work_left,
             infra_left: body.infra_left,
+            ready_since: None,
             not_before: body
                 .not_before_ms
                 .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()),

@@ -3,6 +3,7 @@
 use protocol::{
     http::jobs::{AttemptView, JobView, ListJobs, RepoView, StepView},
     id::{JobId, JobNumber},
+    job::JobState,
     spec::RepoSource,
 };
 use rusqlite::{Connection, params_from_iter, types::Value};
@@ -15,6 +16,7 @@ use crate::{
 use super::{
     StateError, attempts,
     jobs::{self, COLUMNS, JobRow},
+    rows::text,
     steps,
 };
 
@@ -176,4 +178,13 @@ pub fn number(connection: &Connection, id: JobId) -> Result<Option<JobNumber>, S
         .query_row([id.uuid().as_bytes()], |row| row.get(0))
         .optional()?;
     Ok(number.map(|number| number as u64))
+}
+
+/// The state of a job.
+pub fn state(connection: &Connection, id: JobId) -> Result<Option<JobState>, StateError> {
+    use rusqlite::OptionalExtension;
+    let mut statement = connection.prepare_cached("SELECT state FROM jobs WHERE id = ?1")?;
+    Ok(statement
+        .query_row([id.uuid().as_bytes()], |row| text(row, 0))
+        .optional()?)
 }

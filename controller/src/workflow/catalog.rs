@@ -54,6 +54,7 @@ impl Origin {
     }
 }
 
+#[derive(Clone)]
 struct Entry {
     origin: Origin,
     text: String,
@@ -61,6 +62,7 @@ struct Entry {
 }
 
 /// All workflows by name.
+#[derive(Clone)]
 pub struct Catalog {
     prompts: Prompts,
     entries: BTreeMap<String, Entry>,

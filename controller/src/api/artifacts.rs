@@ -1,0 +1,303 @@
+//! Artifacts of jobs, and the blobs behind them.
+
+use std::io;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use protocol::{
+    artifact::Sha256,
+    http::{
+        Page,
+        artifacts::{UPLOAD_LENGTH, UPLOAD_OFFSET},
+        jobs::ArtifactView,
+        problem::{Code, Problem},
+    },
+};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use crate::{artifact::store::BlobError, state::artifacts};
+
+use super::{
+    Api,
+    extract::OfJob,
+    problem::{ApiError, ApiResult, not_found},
+};
+
+pub(super) async fn list(State(api): State<Api>, job: OfJob) -> ApiResult<Json<Page<ArtifactView>>> {
+    let id = job.id;
+    let items = api
+        .readers
+        .query(move |connection| artifacts::of_job(connection, id))
+        .await?;
+    Ok(Json(Page {
+        items,
+        next_cursor: None,
+    }))
+}
+
+pub(super) async fn download(
+    State(api): State<Api>,
+    job: OfJob,
+    Path(parts): Path<std::collections::HashMap<String, String>>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let name = parts.get("name").cloned().unwrap_or_default();
+    let (id, wanted) = (job.id, name.clone());
+    let found = api
+        .readers
+        .query(move |connection| artifacts::find(connection, id, &wanted))
+        .await?;
+    let hint = format!("agentctl artifacts {} lists them", job.number);
+    let artifact = found.ok_or_else(|| not_found("artifact", &name, &hint))?;
+    let file_name = artifact.name.rsplit('/').next().unwrap_or("artifact").to_owned();
+    send_file(
+        &api,
+        artifact.file.sha256,
+        artifact.file.size,
+        &file_name,
+        &headers,
+    )
+    .await
+}
+
+pub(super) async fn download_blob(
+    State(api): State<Api>,
+    Path(sha256): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let sha256 = parse(&sha256)?;
+    let size = api
+        .readers
+        .query(move |connection| artifacts::blob_size(connection, &sha256))
+        .await?;
+    let size = size.ok_or_else(|| not_found("blob", sha256, "it was never uploaded, or was removed"))?;
+    send_file(&api, sha256, size, &sha256.to_string(), &headers).await
+}
+
+fn parse(text: &str) -> ApiResult<Sha256> {
+    text.parse().map_err(|error: protocol::artifact::InvalidSha256| {
+        Problem::new(Code::InvalidField, error.to_string())
+            .field("sha256", text)
+            .into()
+    })
+}
+
+/// An attachment that no browser sniffs or runs; its hash is its ETag.
+async fn send_file(
+    api: &Api,
+    sha256: Sha256,
+    size: u64,
+    name: &str,
+    headers: &HeaderMap,
+) -> ApiResult<Response> {
+    let etag = format!("\"{sha256}\"");
+    let matches = |name: header::HeaderName| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.contains(&etag))
+    };
+    if matches(header::IF_NONE_MATCH) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let (start, end) = match range {
+        Some(range) => parse_range(range, size)?,
+        None => (0, size),
+    };
+    let mut file = tokio::fs::File::open(api.blobs.path(&sha256))
+        .await
+        .map_err(|error| io_problem(&error))?;
+    file.seek(io::SeekFrom::Start(start))
+        .await
+        .map_err(|error| io_problem(&error))?;
+    let body = Body::from_stream(ReaderStream::with_capacity(file.take(end - start), 64 << 10));
+    let mut response = Response::new(body);
+    if range.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let last = end.saturating_sub(1);
+        set(
+            &mut response,
+            header::CONTENT_RANGE,
+            &format!("bytes {start}-{last}/{size}"),
+        );
+    }
+    let safe: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_graphic() && c != '"' && c != '\\' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    set(
+        &mut response,
+        header::CONTENT_DISPOSITION,
+        &format!("attachment; filename=\"{safe}\""),
+    );
+    set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+    set(&mut response, header::CONTENT_LENGTH, &(end - start).to_string());
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
+    set(
+        &mut response,
+        header::CONTENT_SECURITY_POLICY,
+        "sandbox; default-src 'none'",
+    );
+    set(&mut response, header::ETAG, &etag);
+    Ok(response)
+}
+
+fn set(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// One range of bytes as start and end (exclusive).
+fn parse_range(range: &str, size: u64) -> ApiResult<(u64, u64)> {
+    let parsed = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+        .and_then(|(from, to)| match (from, to) {
+            ("", last) => last
+                .parse()
+                .ok()
+                .map(|count: u64| (size.saturating_sub(count), size)),
+            (from, "") => from.parse().ok().map(|from| (from, size)),
+            (from, to) => Some((
+                from.parse().ok()?,
+                to.parse::<u64>().ok()?.saturating_add(1).min(size),
+            )),
+        });
+    match parsed {
+        Some((start, end)) if start < end => Ok((start, end)),
+        _ => {
+            let detail = format!("the range {range:?} is not within the {size} bytes");
+            Err(Problem::new(Code::RangeNotSatisfiable, detail).into())
+        }
+    }
+}
+
+/// How far an upload is.
+pub(super) async fn blob_offset(State(api): State<Api>, Path(sha256): Path<String>) -> ApiResult<Response> {
+    let sha256 = parse(&sha256)?;
+    let stored = api
+        .readers
+        .query(move |connection| artifacts::blob_size(connection, &sha256))
+        .await?;
+    let offset = match stored {
+        Some(size) => size,
+        None => {
+            let blobs = api.blobs.clone();
+            blocking(move || blobs.offset(&sha256))
+                .await?
+                .map_err(|error| io_problem(&error))?
+        }
+    };
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
+    if let Some(size) = stored {
+        response.headers_mut().insert(UPLOAD_LENGTH, size.into());
+    }
+    Ok(response)
+}
+
+/// Bytes of a blob from `Upload-Offset` on; the last ones make it exist.
+pub(super) async fn upload_blob(
+    State(api): State<Api>,
+    Path(sha256): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult<Response> {
+    let sha256 = parse(&sha256)?;
+    let offset = number_header(&headers, UPLOAD_OFFSET)?;
+    let length = number_header(&headers, UPLOAD_LENGTH)?;
+    let blobs = api.blobs.clone();
+    let appended = blocking(move || blobs.append(&sha256, offset, length, &body)).await?;
+    let (offset, whole) = appended.map_err(blob_problem)?;
+    if whole {
+        let at = api.clock.wall();
+        api.engine
+            .write(move |connection| artifacts::insert_blob(connection, &sha256, length, at))
+            .await?;
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
+    Ok(response)
+}
+
+/// A header that must be a number of bytes.
+pub(super) fn number_header(headers: &HeaderMap, name: &'static str) -> ApiResult<u64> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| {
+        let detail = format!("the header {name} must be a number of bytes");
+        Problem::new(Code::InvalidField, detail)
+            .field(name, value.map(str::to_owned))
+            .into()
+    })
+}
+
+/// File work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::new(Code::Unavailable, "agentd is stopping").into())
+}
+
+fn blob_problem(error: BlobError) -> ApiError {
+    let full = error.is_full();
+    let detail = error.to_string();
+    let problem = match error {
+        BlobError::WrongOffset { expected } => {
+            Problem::new(Code::WrongOffset, detail).field(UPLOAD_OFFSET, expected)
+        }
+        BlobError::WrongHash { found } => {
+            Problem::new(Code::WrongHash, detail).field("sha256", found.to_string())
+        }
+        BlobError::TooLarge { limit } => Problem::new(Code::TooLarge, detail).field(UPLOAD_LENGTH, limit),
+        BlobError::Busy => Problem::new(Code::Conflict, detail),
+        BlobError::Io(_) if full => Problem::new(Code::Storage, "the disk of the state folder is full")
+            .hint("free space in the state folder"),
+        BlobError::Io(_) => Problem::new(Code::Storage, detail).hint("look at the state folder of agentd"),
+    };
+    problem.into()
+}
+
+pub(super) fn io_problem(error: &io::Error) -> ApiError {
+    tracing::warn!(%error, "a file of the state folder cannot be used");
+    Problem::new(
+        Code::Storage,
+        format!("a file of the state folder cannot be used: {error}"),
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_range;
+
+    #[test]
+    fn ranges_are_within_the_file_or_refused() {
+        assert_eq!(parse_range("bytes=0-4", 10).expect("ok"), (0, 5));
+        assert_eq!(parse_range("bytes=5-", 10).expect("ok"), (5, 10));
+        assert_eq!(parse_range("bytes=-3", 10).expect("ok"), (7, 10));
+        assert_eq!(parse_range("bytes=8-99", 10).expect("ok"), (8, 10));
+        for bad in [
+            "bytes=10-",
+            "bytes=5-4",
+            "lines=1-2",
+            "bytes=a-b",
+            "bytes=1-2,4-5",
+        ] {
+            assert!(parse_range(bad, 10).is_err(), "{bad}");
+        }
+    }
+}

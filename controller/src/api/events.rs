@@ -1,0 +1,186 @@
+//! The event log as pages and as streams that can be resumed.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as SseEvent, KeepAlive, Sse},
+    },
+};
+use futures::{Stream, stream};
+use protocol::{
+    event::{Event, EventKind},
+    http::Page,
+    id::JobId,
+    job::JobState,
+};
+use serde::Deserialize;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::state::{events, views};
+
+use super::{
+    Api,
+    extract::{OfJob, Params},
+    problem::ApiResult,
+};
+
+/// Rows read at a time while catching up.
+const CHUNK: u32 = 500;
+/// Rows of a page if nobody says, and at most.
+const PAGE: (u32, u32) = (200, 1000);
+/// A comment at least this often, so that a dead connection shows.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// `GET /v1/events`: a page, or with `Accept: text/event-stream` a stream of everything.
+pub(super) async fn list_or_follow(
+    State(api): State<Api>,
+    Params(query): Params<EventsQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accept.contains("text/event-stream") {
+        let after = last_event_id(&headers).or(query.after).unwrap_or(0);
+        return Ok(follow(api, None, after).into_response());
+    }
+    let (after, limit) = (
+        query.after.unwrap_or(0),
+        query.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1),
+    );
+    let items = api
+        .readers
+        .query(move |connection| events::after(connection, None, after, limit))
+        .await?;
+    let next_cursor =
+        (items.len() == limit as usize).then(|| items.last().map(|event| event.seq.to_string()));
+    Ok(Json(Page {
+        items,
+        next_cursor: next_cursor.flatten(),
+    })
+    .into_response())
+}
+
+/// `GET /v1/jobs/{job}/events`: ends after the event that ends the job.
+pub(super) async fn follow_job(
+    State(api): State<Api>,
+    job: OfJob,
+    Params(query): Params<EventsQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let after = last_event_id(&headers).or(query.after).unwrap_or(0);
+    Ok(follow(api, Some(job.id), after).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+fn follow(api: Api, job: Option<JobId>, after: u64) -> Sse<impl Stream<Item = Result<SseEvent, Infallible>>> {
+    let feed = Feed {
+        live: api.engine.subscribe(),
+        api,
+        job,
+        last: after,
+        pending: VecDeque::new(),
+        behind: true,
+        ended: false,
+    };
+    let events = stream::unfold(feed, |mut feed| async move {
+        let event = feed.next().await?;
+        Some((Ok(to_sse(&event)), feed))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
+fn to_sse(event: &Event) -> SseEvent {
+    let data = serde_json::to_string(event).unwrap_or_default();
+    SseEvent::default()
+        .id(event.seq.to_string())
+        .event(event.kind.as_str())
+        .data(data)
+}
+
+/// Catches up from the tables, then goes live; a reader that lags goes back to the tables.
+struct Feed {
+    api: Api,
+    job: Option<JobId>,
+    last: u64,
+    live: broadcast::Receiver<Arc<Event>>,
+    pending: VecDeque<Event>,
+    behind: bool,
+    ended: bool,
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                self.last = event.seq;
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            if self.behind {
+                self.catch_up().await?;
+            } else {
+                self.wait().await?;
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Option<()> {
+        let (job, last) = (self.job, self.last);
+        let rows = self.api.readers.query(move |connection| {
+            // the job's end is read first: what is after it cannot be missed
+            let state = job.map(|id| views::state(connection, id)).transpose()?.flatten();
+            Ok((state, events::after(connection, job, last, CHUNK)?))
+        });
+        let (state, rows) = rows.await.ok()?;
+        self.behind = rows.len() == CHUNK as usize;
+        self.ended = !self.behind && self.job.is_some() && state.is_none_or(JobState::is_terminal);
+        self.pending.extend(rows);
+        Some(())
+    }
+
+    async fn wait(&mut self) -> Option<()> {
+        let event = tokio::select! {
+            () = self.api.stop.cancelled() => return None,
+            event = self.live.recv() => event,
+        };
+        match event {
+            Ok(event) => {
+                let wanted = self.job.is_none() || event.job.map(|job| job.id) == self.job;
+                if wanted && event.seq > self.last {
+                    self.ended = self.job.is_some() && ends_job(&event);
+                    self.pending.push_back((*event).clone());
+                }
+            }
+            Err(RecvError::Lagged(_)) => self.behind = true,
+            Err(RecvError::Closed) => return None,
+        }
+        Some(())
+    }
+}
+
+fn ends_job(event: &Event) -> bool {
+    let state = event.data.get("state").and_then(|state| state.as_str());
+    event.kind == EventKind::JobState
+        && state
+            .and_then(|state| state.parse().ok())
+            .is_some_and(JobState::is_terminal)
+}

@@ -1,0 +1,74 @@
+//! The listener of the API, and what all answers have in common.
+
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use protocol::http::problem::{Code, Problem};
+use tokio::net::TcpListener;
+
+use super::{
+    Api, auth,
+    problem::{ApiError, not_found},
+    routes,
+};
+
+/// Serves until the process stops; open streams end with it.
+pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
+    let stop = api.stop.clone();
+    let service = routes::router(api).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+/// No such route: said only to those who may know.
+pub(super) async fn unknown_route(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let (method, uri): (Method, Uri) = (request.method().clone(), request.uri().clone());
+    if uri.path().starts_with("/v1") {
+        auth::require_credential(&api, request.extensions(), request.headers()).await?;
+    }
+    let path: String = uri.path().chars().take(120).collect();
+    Err(not_found(
+        "route",
+        format!("{method} {path}"),
+        "see /openapi.json",
+    ))
+}
+
+/// What every answer gets: no sniffing, no framing; a bare 405 becomes a problem.
+pub(super) async fn finish(response: Response) -> Response {
+    let mut response = if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers().get(header::ALLOW).cloned();
+        let allowed = allow
+            .as_ref()
+            .and_then(|allow| allow.to_str().ok())
+            .unwrap_or("nothing")
+            .to_owned();
+        let problem = Problem::new(Code::MethodNotAllowed, format!("this route allows {allowed}"));
+        let mut response = ApiError::from(problem).into_response();
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    } else {
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,100 @@
+//! Health, figures, and the controller at a glance.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use protocol::{
+    http::status::Status,
+    worker::{Wanted, WorkerState},
+};
+use serde_json::{Value, json};
+
+use crate::{orchestrator::World, state::usage};
+
+use super::{Api, problem::ApiResult};
+
+/// The process lives.
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// The engine answers and the tables can be read.
+pub(super) async fn readyz(State(api): State<Api>) -> ApiResult<Json<Value>> {
+    api.engine.inspect(|_, _| ()).await?;
+    api.readers.query(crate::state::events::first_seq).await?;
+    Ok(Json(json!({"status": "ready", "epoch": api.about.epoch})))
+}
+
+/// Prometheus text.
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    let counted = api.engine.inspect(|world, _| {
+        let mut jobs: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
+        for job in world.jobs.values() {
+            *jobs.entry(job.state).or_default() += 1;
+        }
+        (jobs.into_iter().collect::<Vec<_>>(), world.ready.len() as u64)
+    });
+    if let Ok((jobs, depth)) = counted.await {
+        api.telemetry.jobs(&jobs);
+        api.telemetry.queue_depth(depth);
+    }
+    let kind = HeaderValue::from_static(service::obs::metrics::CONTENT_TYPE);
+    ([(header::CONTENT_TYPE, kind)], api.telemetry.metrics_text()).into_response()
+}
+
+pub(super) async fn status(State(api): State<Api>) -> ApiResult<Json<Status>> {
+    Ok(Json(glance(&api).await?))
+}
+
+/// The controller at a glance: also what `agentd/status` says.
+pub async fn glance(api: &Api) -> ApiResult<Status> {
+    let counts = api.engine.inspect(|world, _| counts(world)).await?;
+    let wall = api.clock.wall();
+    let today = api
+        .readers
+        .query(move |connection| usage::of_day(connection, wall))
+        .await?;
+    let about = &api.about;
+    Ok(Status {
+        state: "online".to_owned(),
+        version: about.version.to_owned(),
+        epoch: about.epoch,
+        uptime_s: api.clock.mono_ms().saturating_sub(about.started_ms) / 1000,
+        today,
+        disk_free: free_bytes(&about.state_dir),
+        ..counts
+    })
+}
+
+fn counts(world: &World) -> Status {
+    let workers = || {
+        world
+            .workers
+            .values()
+            .filter(|worker| worker.wanted != Wanted::Removed)
+    };
+    Status {
+        state: String::new(),
+        version: String::new(),
+        epoch: 0,
+        uptime_s: 0,
+        queue_depth: world.ready.len() as u64,
+        running: workers().map(|worker| u64::from(worker.used)).sum(),
+        jobs_open: world.jobs.len() as u64,
+        workers_online: workers()
+            .filter(|worker| worker.state == WorkerState::Online)
+            .count() as u64,
+        workers: workers().count() as u64,
+        paused: world.paused,
+        today: protocol::usage::Usage::default(),
+        disk_free: 0,
+        models: world.models.aliases.keys().cloned().collect(),
+    }
+}
+
+fn free_bytes(folder: &std::path::Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}

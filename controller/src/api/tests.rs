@@ -1,0 +1,1 @@
+//! Rights, generated from the table of routes.

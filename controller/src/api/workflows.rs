@@ -1,0 +1,74 @@
+//! `/v1/workflows`.
+
+use std::sync::PoisonError;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+};
+use protocol::http::{
+    Page,
+    workflows::{ValidateWorkflow, WorkflowReport, WorkflowView},
+};
+
+use crate::state::workflows;
+
+use super::{Api, auth::Caller, extract::Body, jobs::note, problem::ApiResult};
+
+pub(super) async fn list(State(api): State<Api>) -> Json<Page<WorkflowView>> {
+    let items = api.catalog.read().unwrap_or_else(PoisonError::into_inner).list();
+    Json(Page {
+        items,
+        next_cursor: None,
+    })
+}
+
+pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> ApiResult<Json<WorkflowView>> {
+    let view = api
+        .catalog
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .view(&name)?;
+    Ok(Json(view))
+}
+
+pub(super) async fn validate(
+    State(api): State<Api>,
+    Body(ValidateWorkflow { text }): Body<ValidateWorkflow>,
+) -> Json<WorkflowReport> {
+    Json(
+        api.catalog
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .validate(&text),
+    )
+}
+
+/// Checked, written down, and only then in force. The body is the same as for a check.
+pub(super) async fn store(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(ValidateWorkflow { text }): Body<ValidateWorkflow>,
+) -> ApiResult<Json<WorkflowView>> {
+    // a copy takes it first, so that nothing is in force that is not on disk
+    let checked = {
+        let mut copy = api.catalog.read().unwrap_or_else(PoisonError::into_inner).clone();
+        copy.put(&name, &text)
+    };
+    if let Err(problem) = checked {
+        note(&api, &caller, "workflow.put", &name, problem.detail.clone()).await?;
+        return Err(problem.into());
+    }
+    let (row_name, row_text, at) = (name.clone(), text.clone(), api.clock.wall());
+    api.engine
+        .write(move |connection| workflows::put(connection, &row_name, &row_text, at))
+        .await?;
+    note(&api, &caller, "workflow.put", &name, "ok".to_owned()).await?;
+    let view = api
+        .catalog
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .put(&name, &text)?;
+    Ok(Json(view))
+}

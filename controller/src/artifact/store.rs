@@ -1,0 +1,296 @@
+//! Content-addressed files with resumable uploads: bytes to a temporary name,
+//! verified, fsynced, renamed, the folder fsynced; only then does a row name them.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use protocol::artifact::Sha256;
+use sha2::Digest;
+
+/// Uploads whose running hash is kept in memory, at most; others are hashed again when they end.
+const RUNNING_HASHES: usize = 256;
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The upload goes on elsewhere.
+    #[error("the upload goes on at byte {expected}")]
+    WrongOffset {
+        /// Where.
+        expected: u64,
+    },
+    /// The bytes have another hash; they were dropped.
+    #[error("the uploaded bytes have the hash {found}")]
+    WrongHash {
+        /// Which.
+        found: Sha256,
+    },
+    /// It would be larger than what was announced or is allowed.
+    #[error("the blob would be larger than {limit} bytes")]
+    TooLarge {
+        /// What was announced or is allowed.
+        limit: u64,
+    },
+    /// Somebody else uploads the same blob right now.
+    #[error("the same blob is being uploaded right now")]
+    Busy,
+    /// The file system refused.
+    #[error("the blob store cannot be used: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl BlobError {
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+/// The files; cheap to clone. Its calls block: keep them off the async threads.
+#[derive(Clone)]
+pub struct BlobStore(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    incoming: PathBuf,
+    max_bytes: u64,
+    uploads: Mutex<HashMap<Sha256, Upload>>,
+}
+
+/// An upload in progress.
+enum Upload {
+    /// A request writes to it.
+    Busy,
+    /// So many bytes were hashed so far.
+    Idle(u64, sha2::Sha256),
+}
+
+impl BlobStore {
+    /// A store below `state_dir`.
+    pub fn open(state_dir: &Path, max_bytes: u64) -> io::Result<Self> {
+        let root = state_dir.join("blobs");
+        let incoming = state_dir.join("incoming");
+        fs::create_dir_all(&root)?;
+        fs::create_dir_all(&incoming)?;
+        Ok(Self(Arc::new(Inner {
+            root,
+            incoming,
+            max_bytes,
+            uploads: Mutex::default(),
+        })))
+    }
+
+    /// Where a stored blob lies.
+    pub fn path(&self, sha256: &Sha256) -> PathBuf {
+        let name = sha256.to_string();
+        self.0.root.join(&name[..2]).join(&name[2..])
+    }
+
+    fn partial(&self, sha256: &Sha256) -> PathBuf {
+        self.0.incoming.join(sha256.to_string())
+    }
+
+    /// How many bytes of an upload are here; the whole size once it is stored.
+    pub fn offset(&self, sha256: &Sha256) -> io::Result<u64> {
+        let size = |path: PathBuf| match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        if let Some(stored) = size(self.path(sha256))? {
+            return Ok(stored);
+        }
+        Ok(size(self.partial(sha256))?.unwrap_or(0))
+    }
+
+    /// Adds bytes at an offset. Returns the new offset, and whether the blob is whole, verified and on disk.
+    pub fn append(
+        &self,
+        sha256: &Sha256,
+        offset: u64,
+        length: u64,
+        bytes: &Bytes,
+    ) -> Result<(u64, bool), BlobError> {
+        if self.path(sha256).exists() {
+            return Ok((length, true));
+        }
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end > length || length > self.0.max_bytes {
+            return Err(BlobError::TooLarge {
+                limit: length.min(self.0.max_bytes),
+            });
+        }
+        let held = self.take(sha256)?;
+        let outcome = self.write(sha256, offset, length, bytes, held);
+        let mut uploads = self.uploads();
+        uploads.remove(sha256);
+        match outcome {
+            Ok((end, Some(hasher))) => {
+                if uploads.len() < RUNNING_HASHES {
+                    uploads.insert(*sha256, Upload::Idle(end, hasher));
+                }
+                Ok((end, false))
+            }
+            Ok((end, None)) => Ok((end, true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Marks the upload as busy and takes its running hash.
+    fn take(&self, sha256: &Sha256) -> Result<Option<(u64, sha2::Sha256)>, BlobError> {
+        match self.uploads().insert(*sha256, Upload::Busy) {
+            Some(Upload::Busy) => Err(BlobError::Busy),
+            Some(Upload::Idle(end, hasher)) => Ok(Some((end, hasher))),
+            None => Ok(None),
+        }
+    }
+
+    fn write(
+        &self,
+        sha256: &Sha256,
+        offset: u64,
+        length: u64,
+        bytes: &Bytes,
+        held: Option<(u64, sha2::Sha256)>,
+    ) -> Result<(u64, Option<sha2::Sha256>), BlobError> {
+        let partial = self.partial(sha256);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&partial)?;
+        let here = file.metadata()?.len();
+        if here != offset {
+            return Err(BlobError::WrongOffset { expected: here });
+        }
+        let mut hasher = match held {
+            Some((end, hasher)) if end == offset => hasher,
+            _ => hash_file(&mut file)?,
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)?;
+        hasher.update(bytes);
+        let end = offset + bytes.len() as u64;
+        if end < length {
+            return Ok((end, Some(hasher)));
+        }
+        let found = Sha256(hasher.finalize().into());
+        if found != *sha256 {
+            fs::remove_file(&partial)?;
+            return Err(BlobError::WrongHash { found });
+        }
+        file.sync_all()?;
+        let path = self.path(sha256);
+        let folder = path.parent().unwrap_or(&self.0.root);
+        if !folder.exists() {
+            fs::create_dir_all(folder)?;
+            File::open(&self.0.root)?.sync_all()?;
+        }
+        fs::rename(&partial, &path)?;
+        File::open(folder)?.sync_all()?;
+        Ok((end, None))
+    }
+
+    /// Stores the bytes of a local file, such as a recording of the configuration.
+    pub fn import(&self, file: &Path) -> Result<(Sha256, u64), BlobError> {
+        let bytes = Bytes::from(fs::read(file)?);
+        let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+        let size = bytes.len() as u64;
+        match fs::remove_file(self.partial(&sha256)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        self.append(&sha256, 0, size, &bytes)?;
+        Ok((sha256, size))
+    }
+
+    fn uploads(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256, Upload>> {
+        self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash_file(file: &mut File) -> io::Result<sha2::Sha256> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hasher);
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobStore) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = BlobStore::open(folder.path(), 1000).expect("opens");
+        (folder, store)
+    }
+
+    fn sha(bytes: &[u8]) -> Sha256 {
+        Sha256(sha2::Sha256::digest(bytes).into())
+    }
+
+    #[test]
+    fn an_upload_goes_on_where_it_was_even_after_a_restart() {
+        let (folder, store) = store();
+        let hash = sha(b"hello world");
+        assert_eq!(
+            store.append(&hash, 0, 11, &Bytes::from("hello")).expect("first"),
+            (5, false)
+        );
+        let again = BlobStore::open(folder.path(), 1000).expect("opens");
+        assert_eq!(again.offset(&hash).expect("known"), 5);
+        let wrong = again
+            .append(&hash, 3, 11, &Bytes::from("lo"))
+            .expect_err("wrong place");
+        assert!(matches!(wrong, BlobError::WrongOffset { expected: 5 }));
+        assert_eq!(
+            again
+                .append(&hash, 5, 11, &Bytes::from(" world"))
+                .expect("second"),
+            (11, true)
+        );
+        assert_eq!(fs::read(again.path(&hash)).expect("stored"), b"hello world");
+        assert_eq!(
+            again.append(&hash, 0, 11, &Bytes::new()).expect("known already"),
+            (11, true)
+        );
+    }
+
+    #[test]
+    fn wrong_bytes_are_dropped_and_large_ones_refused() {
+        let (_folder, store) = store();
+        let hash = sha(b"right");
+        let wrong = store
+            .append(&hash, 0, 5, &Bytes::from("wrong"))
+            .expect_err("another hash");
+        assert!(matches!(wrong, BlobError::WrongHash { .. }));
+        assert_eq!(store.offset(&hash).expect("known"), 0);
+        let large = store
+            .append(&hash, 0, 1001, &Bytes::from("x"))
+            .expect_err("too large");
+        assert!(matches!(large, BlobError::TooLarge { limit: 1000 }));
+    }
+
+    #[test]
+    fn an_empty_blob_can_be_stored() {
+        let (_folder, store) = store();
+        assert_eq!(
+            store.append(&sha(b""), 0, 0, &Bytes::new()).expect("stored"),
+            (0, true)
+        );
+    }
+}

@@ -1,0 +1,342 @@
+//! One group of commands: decided one after another, written together, and
+//! answered only when that is on disk.
+
+use std::sync::Arc;
+
+use protocol::{
+    event::Event as CommittedEvent,
+    id::JobId,
+    message::{FromWorker, StepResult},
+    worker::Wanted,
+};
+
+use crate::{
+    orchestrator::{self, Changes, Draft, Effect, Event, Facts, Now, Refusal},
+    queue,
+    state::{StateError, artifacts, attempts, jobs, load, meta, workers},
+};
+
+use super::{Command, EngineError, NewWorker, Reply, Settled, SubmitKey, Submitted, core::Core, observe};
+use crate::orchestrator::world::Job;
+
+/// One group in the making.
+pub(super) struct Group {
+    now: Now,
+    changes: Changes,
+    effects: Vec<Effect>,
+    settled: Vec<Settled>,
+    begun: bool,
+    /// Jobs that were brought back from the tables for one decision.
+    fetched: Vec<JobId>,
+    failure: Option<Arc<StateError>>,
+}
+
+impl Group {
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            now,
+            changes: Changes::default(),
+            effects: vec![],
+            settled: vec![],
+            begun: false,
+            fetched: vec![],
+            failure: None,
+        }
+    }
+
+    /// Whether a write has failed, so that the group must end.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Decides one command.
+    pub(super) fn take(&mut self, core: &mut Core, command: Command) {
+        let outcome = match command {
+            Command::Decide(event, reply) => self.decide_and_reply(core, event, reply),
+            Command::Submit(job, key, reply) => self.submit(core, *job, key, reply),
+            Command::Join(worker, reply) => self.join(core, *worker, reply),
+            Command::Write(write) => self.begin(core).and_then(|()| {
+                self.settled.push(write(core.store.connection())?);
+                Ok(())
+            }),
+            Command::Inspect(look) => {
+                look(&core.world, self.now);
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            self.failure = Some(Arc::new(error));
+        }
+    }
+
+    fn begin(&mut self, core: &Core) -> Result<(), StateError> {
+        if !self.begun {
+            core.store.begin()?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, core: &mut Core, event: Event) -> Result<(), Refusal> {
+        let mut draft = Draft {
+            world: &mut core.world,
+            now: self.now,
+            entropy: &mut core.entropy,
+            changes: &mut self.changes,
+            effects: &mut self.effects,
+        };
+        orchestrator::decide(&mut draft, event)
+    }
+
+    fn decide_and_reply(
+        &mut self,
+        core: &mut Core,
+        mut event: Event,
+        reply: Option<Reply<()>>,
+    ) -> Result<(), StateError> {
+        self.look_up(core, &mut event)?;
+        let said = match &event {
+            Event::FromWorker { worker, message, .. } => Some((*worker, message.kind())),
+            _ => None,
+        };
+        let decided = self.decide(core, event);
+        if let (Err(refusal), Some((worker, kind))) = (&decided, said) {
+            let name = core
+                .world
+                .workers
+                .get(&worker)
+                .map_or("a removed worker", |worker| worker.name.as_str());
+            core.telemetry.message_ignored(name, kind, refusal);
+        }
+        if let Some(reply) = reply {
+            self.reply_when_settled(reply, decided.map_err(EngineError::from));
+        }
+        Ok(())
+    }
+
+    fn reply_when_settled<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, EngineError>) {
+        self.settled.push(Box::new(move |failure| {
+            let answer = failure.map_or(answer, |error| Err(EngineError::State(error.clone())));
+            // a caller that gave up does not want the answer
+            let _ = reply.send(answer);
+        }));
+    }
+
+    /// Brings what the event names from the tables into reach of the decision.
+    fn look_up(&mut self, core: &mut Core, event: &mut Event) -> Result<(), StateError> {
+        match event {
+            Event::CancelJob(job)
+            | Event::RetryJob(job)
+            | Event::ResumeJob(job)
+            | Event::Salvage { job, .. }
+                if !core.world.jobs.contains_key(job) =>
+            {
+                let limits = core.world.limits;
+                if let Some(found) = load::job(core.store.connection(), *job, &limits, self.now)? {
+                    core.world.adopt_job(found);
+                    self.fetched.push(*job);
+                }
+            }
+            Event::FromWorker { message, facts, .. } => match &**message {
+                FromWorker::Hello(hello) => {
+                    self.jump_epoch(core, hello.highest_epoch)?;
+                    for (attempt, _) in &hello.unsent {
+                        if !core.world.attempts.contains_key(attempt)
+                            && attempts::is_recorded(core.store.connection(), *attempt)?
+                        {
+                            facts.recorded.insert(*attempt);
+                        }
+                    }
+                }
+                FromWorker::Result(result) => *facts = facts_of(core, result)?,
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A worker has seen a higher epoch: a restored backup, or a clock that started in 1970.
+    fn jump_epoch(&mut self, core: &mut Core, seen: u64) -> Result<(), StateError> {
+        if seen <= core.epoch {
+            return Ok(());
+        }
+        self.begin(core)?;
+        let epoch = seen.saturating_add(1);
+        meta::set(core.store.connection(), meta::EPOCH, &epoch.to_string())?;
+        core.epoch = epoch;
+        tracing::warn!(
+            epoch,
+            "a worker has seen a higher epoch: this start continues above it"
+        );
+        Ok(())
+    }
+
+    fn submit(
+        &mut self,
+        core: &mut Core,
+        mut job: Job,
+        key: Option<SubmitKey>,
+        reply: Reply<Submitted>,
+    ) -> Result<(), StateError> {
+        if let Some(key) = &key {
+            self.begin(core)?;
+            if let Some(earlier) = jobs::earlier_submit(core.store.connection(), key.token, &key.key)? {
+                let answer = if earlier.body_sha256 == key.body_sha256 {
+                    let view = crate::state::views::number(core.store.connection(), earlier.job)?;
+                    let number = view.or_else(|| core.world.jobs.get(&earlier.job).map(|job| job.number));
+                    Ok(Submitted {
+                        id: earlier.job,
+                        number: number.unwrap_or(0),
+                        existed: true,
+                    })
+                } else {
+                    Err(EngineError::IdempotencyMismatch)
+                };
+                self.reply_when_settled(reply, answer);
+                return Ok(());
+            }
+        }
+        job.number = core.store.take_number();
+        job.created_at = self.now.wall;
+        let submitted = Submitted {
+            id: job.id,
+            number: job.number,
+            existed: false,
+        };
+        let decided = self.decide(core, Event::Submit(Box::new(job)));
+        if let (Ok(()), Some(key)) = (&decided, key) {
+            let now_ms = self.now.wall.as_millisecond();
+            let connection = core.store.connection();
+            jobs::remember_submit(
+                connection,
+                key.token,
+                &key.key,
+                &key.body_sha256,
+                submitted.id,
+                now_ms,
+            )?;
+        }
+        self.reply_when_settled(reply, decided.map(|()| submitted).map_err(EngineError::from));
+        Ok(())
+    }
+
+    fn join(&mut self, core: &mut Core, new: NewWorker, reply: Reply<String>) -> Result<(), StateError> {
+        self.begin(core)?;
+        let NewWorker {
+            join_sha256,
+            secret_sha256,
+            mut worker,
+        } = new;
+        let connection = core.store.connection();
+        if !workers::use_join_token(connection, &join_sha256, worker.id, self.now.wall)? {
+            self.reply_when_settled(reply, Err(EngineError::JoinToken));
+            return Ok(());
+        }
+        worker.name = workers::free_name(connection, &worker.name)?;
+        worker.joined_at = self.now.wall;
+        workers::insert(connection, &worker, &secret_sha256)?;
+        let name = worker.name.clone();
+        let decided = self.decide(core, Event::WorkerJoined(Box::new(worker)));
+        self.reply_when_settled(reply, decided.map(|()| name).map_err(EngineError::from));
+        Ok(())
+    }
+
+    /// Deadlines that have passed, then everything that can be offered.
+    pub(super) fn pass_time(&mut self, core: &mut Core) {
+        if self.has_failed() {
+            return;
+        }
+        // only a draft can refuse, and timers never do
+        let _ = self.decide(core, Event::Timers);
+        let mut draft = Draft {
+            world: &mut core.world,
+            now: self.now,
+            entropy: &mut core.entropy,
+            changes: &mut self.changes,
+            effects: &mut self.effects,
+        };
+        queue::dispatch(&mut draft);
+    }
+
+    /// Writes, tells everybody who waits, and lets the effects out.
+    pub(super) fn commit(mut self, core: &mut Core) -> Result<Vec<CommittedEvent>, Arc<StateError>> {
+        let written = match self.failure.take() {
+            Some(error) => Err(error),
+            None => self.write(core).map_err(Arc::new),
+        };
+        let (effects, events) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                for settled in self.settled {
+                    settled(Some(&error));
+                }
+                return Err(error);
+            }
+        };
+        for settled in self.settled {
+            settled(None);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Say {
+                    worker,
+                    session,
+                    message,
+                } => core.outlet.say(worker, session, core.epoch, message),
+                Effect::Kick(worker) => core.outlet.kick(worker),
+            }
+        }
+        observe::observe(&core.telemetry, &core.world, &self.changes, &events, self.now);
+        core.world.forget_ended(&self.changes.ended);
+        core.world.forget_ended(&self.fetched);
+        for id in &self.changes.workers {
+            if core
+                .world
+                .workers
+                .get(id)
+                .is_some_and(|worker| worker.wanted == Wanted::Removed)
+            {
+                core.world.workers.remove(id);
+            }
+        }
+        Ok(events)
+    }
+
+    fn write(&mut self, core: &mut Core) -> Result<(Vec<Effect>, Vec<CommittedEvent>), StateError> {
+        if !self.begun && self.changes.is_empty() {
+            return Ok((std::mem::take(&mut self.effects), vec![]));
+        }
+        self.begin(core)?;
+        let effects = std::mem::take(&mut self.effects);
+        let committed = core.store.commit(&core.world, &self.changes, effects, self.now)?;
+        Ok(committed.into_parts())
+    }
+}
+
+/// Which blobs a result names that are not here, and whether it was recorded before.
+fn facts_of(core: &Core, result: &StepResult) -> Result<Facts, StateError> {
+    let connection = core.store.connection();
+    let mut facts = Facts::default();
+    let bundle = result
+        .workspace
+        .as_ref()
+        .and_then(|workspace| workspace.bundle)
+        .map(|blob| blob.sha256);
+    for sha256 in result
+        .artifacts
+        .iter()
+        .map(|artifact| artifact.sha256)
+        .chain(bundle)
+    {
+        if artifacts::blob_size(connection, &sha256)?.is_none() && !facts.missing.contains(&sha256) {
+            facts.missing.push(sha256);
+        }
+    }
+    if !core.world.attempts.contains_key(&result.attempt)
+        && attempts::is_recorded(connection, result.attempt)?
+    {
+        facts.recorded.insert(result.attempt);
+    }
+    Ok(facts)
+}

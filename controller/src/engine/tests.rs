@@ -1,0 +1,1 @@
+//! Groups are atomic.

@@ -1,0 +1,31 @@
+//! What workers say goes from the broker's channel to the engine, in order.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{broker::BrokerEvent, engine::Engine, orchestrator::Event};
+
+/// Runs until the process stops or the broker is gone.
+pub async fn pump(mut events: mpsc::Receiver<BrokerEvent>, engine: Engine, stop: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        match event {
+            None => return,
+            // a connection says nothing: the worker's Hello does
+            Some(BrokerEvent::WorkerConnected { .. }) => {}
+            Some(BrokerEvent::WorkerDisconnected { worker, end, .. }) => {
+                let by_host = end.by_host();
+                engine.tell(Event::WorkerDisconnected { worker, by_host }).await;
+            }
+            Some(BrokerEvent::Message { worker, envelope, .. }) => {
+                engine
+                    .from_worker(worker, envelope.session, envelope.message)
+                    .await;
+            }
+        }
+    }
+}

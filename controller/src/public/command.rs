@@ -1,0 +1,104 @@
+//! `agentd/command`: what a program may ask for, answered on `agentd/events`.
+
+use protocol::{
+    http::tokens::Scope,
+    id::{JobId, JobRef},
+    job::JobState,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{api::Api, broker::CommandIn, orchestrator::Event, state::jobs};
+
+/// What the payload says.
+#[derive(Deserialize)]
+struct Command {
+    #[serde(default)]
+    id: Value,
+    #[serde(rename = "do")]
+    verb: Verb,
+    #[serde(default)]
+    job: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    Approve,
+    Reject,
+    Cancel,
+    Pause,
+    Resume,
+}
+
+/// Carries it out and answers.
+pub(super) async fn obey(api: &Api, command: &CommandIn) {
+    let parsed: Result<Command, _> = serde_json::from_slice(&command.payload);
+    let (id, verb, outcome) = match parsed {
+        Ok(wish) => {
+            let outcome = carry_out(api, command, &wish).await;
+            (wish.id, json!(format!("{:?}", wish.verb).to_lowercase()), outcome)
+        }
+        Err(error) => (
+            Value::Null,
+            Value::Null,
+            Err(format!("the command cannot be read: {error}")),
+        ),
+    };
+    let mut answer = json!({"id": id, "do": verb, "ok": outcome.is_ok()});
+    if let Err(error) = outcome {
+        answer["error"] = json!(error);
+    }
+    api.engine.tell(Event::CommandAnswered(answer)).await;
+}
+
+async fn carry_out(api: &Api, command: &CommandIn, wish: &Command) -> Result<(), String> {
+    let needed = if matches!(wish.verb, Verb::Approve | Verb::Reject) {
+        Scope::Approve
+    } else {
+        Scope::Run
+    };
+    if !command.identity.reaches(needed) {
+        return Err(format!("this needs a token with scope {needed}"));
+    }
+    let event = match (wish.verb, &wish.job) {
+        (Verb::Pause, None) => Event::PauseDispatch(true),
+        (Verb::Resume, None) => Event::PauseDispatch(false),
+        (Verb::Cancel, Some(job)) if job == "all" => return cancel_all(api).await,
+        (Verb::Cancel, Some(job)) => Event::CancelJob(find(api, job).await?),
+        (Verb::Resume, Some(job)) => Event::ResumeJob(find(api, job).await?),
+        (Verb::Pause, Some(_)) => return Err("a single job cannot be paused; leave `job` out".to_owned()),
+        (Verb::Approve | Verb::Reject, _) => return Err("no step waits for a decision".to_owned()),
+        (Verb::Cancel, None) => return Err("`job` is missing: a number, a UUID or \"all\"".to_owned()),
+    };
+    api.engine.decide(event).await.map_err(|error| error.to_string())
+}
+
+async fn find(api: &Api, job: &Value) -> Result<JobId, String> {
+    let text = job.as_str().map_or_else(|| job.to_string(), str::to_owned);
+    let name: JobRef = text.parse().map_err(|_| format!("there is no job {text}"))?;
+    let found = api
+        .readers
+        .query(move |connection| jobs::find(connection, name))
+        .await;
+    found
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("there is no job {text}"))
+}
+
+async fn cancel_all(api: &Api) -> Result<(), String> {
+    let open = api.engine.inspect(|world, _| -> Vec<JobId> {
+        let goes_on = |state: JobState| !state.is_terminal() && state != JobState::Cancelling;
+        world
+            .jobs
+            .values()
+            .filter(|job| goes_on(job.state))
+            .map(|job| job.id)
+            .collect()
+    });
+    for job in open.await.map_err(|error| error.to_string())? {
+        // one that ended meanwhile is as good as cancelled
+        let _ = api.engine.decide(Event::CancelJob(job)).await;
+    }
+    Ok(())
+}
