@@ -4,3 +4,4 @@
 pub mod edit;
 pub mod symbols;
 pub mod thinking;
+pub mod turn;
