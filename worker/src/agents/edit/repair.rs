@@ -6,7 +6,7 @@ use protocol::documents::EditProtocol;
 
 use super::{
     EditOp, Problem,
-    apply::{Excerpt, Failure},
+    apply::{Cause, Excerpt, Failure},
     instructions::instructions,
 };
 
@@ -72,6 +72,14 @@ pub fn no_edits(protocol: EditProtocol) -> String {
     )
 }
 
+/// Asks for a change when the edits make none.
+pub fn unchanged(protocol: EditProtocol) -> String {
+    format!(
+        "Your edits change nothing: the files already are as you wrote them. Look at the task again and answer with edits that do what is missing.\n\n{}",
+        instructions(protocol)
+    )
+}
+
 /// Asks to go on after an answer was cut.
 pub fn cut(protocol: EditProtocol, kept: usize) -> String {
     let rest = match kept {
@@ -96,6 +104,11 @@ fn describe(text: &mut String, problems: &[Problem], failures: &[Failure]) {
     }
     for failure in failures {
         text.push_str(&format!("\n### {}\n{}.\n", failure.op.path(), failure.reason));
+        if failure.cause == Cause::Shrinks {
+            text.push_str(
+                "If that is what you want, send the same file again; else send the complete file.\n",
+            );
+        }
         if let EditOp::Replace { search, .. } = &failure.op {
             text.push_str(&format!(
                 "You wrote as the text to replace:\n{}",
