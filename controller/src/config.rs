@@ -10,6 +10,7 @@ use std::{
 };
 
 use protocol::{
+    artifact::BlobRef,
     model::{Candidate, ProviderDefinition},
     provider::ProviderConfig,
 };
@@ -169,11 +170,11 @@ impl Config {
     }
 
     /// What a worker needs to call a provider, its key included; `None` if it is unknown here.
-    /// `recording` is the sha256 of a replay's recording in the blob store.
+    /// `recording` is a replay's recording in the blob store.
     pub fn provider_definition(
         &self,
         name: &str,
-        recording: Option<String>,
+        recording: Option<BlobRef>,
     ) -> Result<Option<ProviderDefinition>, SecretError> {
         let Some(provider) = self.providers.get(name) else {
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::EditProtocol;
+use crate::{artifact::BlobRef, documents::EditProtocol};
 
 /// The dialect that a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,9 +31,9 @@ pub struct ProviderDefinition {
     /// The key, if the server wants one.
     #[serde(default)]
     pub api_key: Option<String>,
-    /// The sha256 of the recording, for `replay`.
+    /// The recording in the blob store, for `replay`.
     #[serde(default)]
-    pub recording: Option<String>,
+    pub recording: Option<BlobRef>,
 }
 
 impl std::fmt::Debug for ProviderDefinition {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::model::{ProviderDefinition, ProviderKind};
+use crate::{
+    artifact::BlobRef,
+    model::{ProviderDefinition, ProviderKind},
+};
 
 /// One entry of `providers:`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -108,7 +111,7 @@ impl ProviderConfig {
         &self,
         name: &str,
         api_key: Option<String>,
-        recording: Option<String>,
+        recording: Option<BlobRef>,
     ) -> ProviderDefinition {
         ProviderDefinition {
             name: name.to_owned(),

@@ -17,7 +17,7 @@ fn replay(recording: &str) -> Result<SharedProvider, LlmError> {
         kind: ProviderKind::Replay,
         base_url: String::new(),
         api_key: None,
-        recording: Some("ab".repeat(32)),
+        recording: None,
     };
     connect(&definition, &http_client().unwrap(), Some(recording.into()))
 }
