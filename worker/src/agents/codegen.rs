@@ -95,18 +95,14 @@ impl Codegen {
 
     /// The kept edits with the new ones: a whole file replaces what was kept for it.
     fn merged(&self, new: Vec<EditOp>) -> Vec<EditOp> {
-        let whole: BTreeSet<&str> = new
-            .iter()
-            .filter(|op| matches!(op, EditOp::Write { .. }))
-            .map(EditOp::path)
-            .collect();
-        let kept = self.kept.iter().filter(|op| !whole.contains(op.path()));
+        let is_whole = |path: &str| {
+            let of_path = |op: &EditOp| matches!(op, EditOp::Write { path: whole, .. } if whole == path);
+            new.iter().any(of_path)
+        };
+        let kept = self.kept.iter().filter(|op| !is_whole(op.path()));
         let mut ops: Vec<EditOp> = kept.cloned().collect();
-        for op in new {
-            if !self.kept.contains(&op) || whole.contains(op.path()) {
-                ops.push(op);
-            }
-        }
+        let fresh: Vec<EditOp> = new.into_iter().filter(|op| !ops.contains(op)).collect();
+        ops.extend(fresh);
         ops
     }
 

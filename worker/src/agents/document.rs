@@ -15,7 +15,7 @@ use super::{
 /// The contract of a document: what a model is told, and what counts as good.
 pub trait Contract: Send + Sync {
     /// What a good answer becomes.
-    type Document: Send;
+    type Document: Send + Sync;
 
     /// How to answer, for the end of the system text.
     fn instructions(&self) -> String;

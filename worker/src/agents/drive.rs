@@ -24,7 +24,7 @@ const LONGER_ANSWER_TOKENS: u32 = 32_768;
 /// What makes a conversation the one of a role.
 pub trait Role: Send + Sync {
     /// What a good answer becomes.
-    type Outcome: Send;
+    type Outcome: Send + Sync;
 
     /// How long the conversation may get, with at most so many calls.
     fn limits(&self, calls: u32) -> Limits;

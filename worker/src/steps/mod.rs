@@ -1,6 +1,8 @@
 //! What a step of each kind does, one line an arm; the context that it gets
 //! and what it leaves behind.
 
+pub mod agent;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
