@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use protocol::{
-    artifact::Sha256,
+    artifact::BlobRef,
     model::{ProviderDefinition, ProviderKind},
 };
 use service::{
@@ -253,11 +253,11 @@ fn providers(
     for (name, provider) in &config.providers {
         let recording = match (provider.kind, &provider.path) {
             (ProviderKind::Replay, Some(path)) => {
-                let (sha256, size): (Sha256, u64) = blobs
+                let (sha256, size) = blobs
                     .import(path)
                     .with_context(|| format!("providers.{name}.path: cannot read {}", path.display()))?;
                 artifacts::insert_blob(store.connection(), &sha256, size, at)?;
-                Some(sha256.to_string())
+                Some(BlobRef { sha256, size })
             }
             _ => None,
         };
