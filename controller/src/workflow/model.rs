@@ -15,6 +15,12 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The role that always changes files.
+pub const CODER: &str = "codegen";
+
+/// Roles that never change files.
+pub const READERS: [&str; 2] = ["architect", "review"];
+
 /// A checked workflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workflow {
@@ -190,7 +196,7 @@ pub struct StepDef {
     /// Whether a failure lets the job go on.
     #[serde(default)]
     pub allow_failure: bool,
-    /// Whether what a command changes is committed.
+    /// Whether what a command or an agent of a custom role changes is committed.
     #[serde(default)]
     pub writes: bool,
     /// Whether a loss parks it, since it acts on the outside world.
@@ -202,8 +208,8 @@ impl StepDef {
     /// Whether what it changes becomes the start of later steps.
     pub fn changes_files(&self) -> bool {
         match &self.kind {
-            StepKind::Agent { role, .. } => role != "architect" && role != "review",
-            StepKind::Run { .. } => self.writes,
+            StepKind::Agent { role, .. } if role == CODER => true,
+            StepKind::Agent { .. } | StepKind::Run { .. } => self.writes,
             StepKind::Use(tool) => *tool == ToolStep::Prepare,
             StepKind::Block { steps, .. } => steps.values().any(Self::changes_files),
         }

@@ -1,6 +1,10 @@
 use std::fs;
 
+use protocol::job::StepKey;
+use serde_json::{Value, json};
+
 use super::*;
+use crate::workflow::{graph::step, template::render};
 
 fn catalog() -> Catalog {
     Catalog::builtin(Prompts::builtin())
@@ -34,6 +38,47 @@ fn the_steps_of_the_builtin_workflows_are_what_they_were() {
             "run repo=false run",
         ]
     );
+}
+
+/// What `with` of a step of `implement` becomes among these steps.
+fn rendered(path: &[&str], scope: &Value) -> Value {
+    let workflow = catalog().get("implement").expect("built in");
+    let key = path[1..]
+        .iter()
+        .fold(StepKey::top(path[0]), |key, name| key.child(name));
+    let with = step(&workflow, &key).expect("a step").with.clone();
+    render(&Value::Object(with), scope).expect("rendered")
+}
+
+#[test]
+fn implement_hands_the_last_round_to_the_next_and_the_last_verdict_to_deliver() {
+    let plan = json!({"ok": true, "outputs": {"plan": {"summary": "s"}}});
+    let prepare = json!({"ok": true, "outputs": {"baseline": {"checks": []}, "protected": ["tests/a.rs"]}});
+    let prev =
+        json!({"check": {"ok": false, "outputs": {"report": {"signature": "x"}}}, "review": {"outputs": {}}});
+    let scope = json!({
+        "inputs": {"task": "t", "max_fix": 3, "failing": "auto"},
+        "steps": {
+            "prepare": prepare, "plan": plan,
+            "cycle": {"ok": true, "outputs": {"review": {"verdict": {"decision": "approve"}}}},
+            "verify": {"ok": true, "outputs": {"report": {"signature": ""}}},
+        },
+        "round": {"n": 2, "prev": prev},
+    });
+    let edit = rendered(&["cycle", "edit"], &scope);
+    assert_eq!(edit["report"], json!({"signature": "x"}));
+    assert_eq!(
+        (&edit["verdict"], &edit["plan"]["summary"]),
+        (&Value::Null, &json!("s"))
+    );
+    let check = rendered(&["cycle", "check"], &scope);
+    assert_eq!(
+        (&check["protected"], &check["failing"]),
+        (&json!(["tests/a.rs"]), &json!("auto"))
+    );
+    let deliver = rendered(&["deliver"], &scope);
+    assert_eq!(deliver["verdict"], json!({"decision": "approve"}));
+    assert_eq!(deliver["report"], json!({"signature": ""}));
 }
 
 #[test]

@@ -162,6 +162,16 @@ fn two_changing_ancestors_are_told_unless_one_contains_the_other() {
 }
 
 #[test]
+fn a_custom_role_changes_files_only_if_it_says_so() {
+    let mut poet = def(agent("poet"), &[]);
+    assert!(!poet.changes_files());
+    poet.writes = true;
+    assert!(poet.changes_files());
+    assert!(def(agent("codegen"), &[]).changes_files());
+    assert!(!def(agent("review"), &[]).changes_files());
+}
+
+#[test]
 fn a_ring_is_named_without_what_only_leads_to_it() {
     let ring = steps([
         ("start", def(agent("review"), &["c"])),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Defaults, command, outputs, policy, read_steps, rounds};
 use crate::workflow::{
-    model::{CommandDef, StepDef, StepKind},
+    model::{CommandDef, READERS, StepDef, StepKind},
     read::{Field, Mistakes, Section},
 };
 
@@ -149,6 +149,13 @@ fn read_agent(
     mistakes: &mut Mistakes,
 ) -> Option<StepKind> {
     let role = field.text(mistakes)?;
+    if section.has("writes") && READERS.contains(&role.as_str()) {
+        mistakes.add(
+            &section.path_of("writes"),
+            format!("the role {role} never changes files"),
+            None,
+        );
+    }
     let model = section.get("model").and_then(|field| field.text(mistakes));
     Some(StepKind::Agent {
         role,
@@ -225,7 +232,7 @@ fn read_env(field: &Field<'_>, mistakes: &mut Mistakes) -> BTreeMap<String, Stri
 
 fn allow_keys(section: &Section<'_>, kind: Option<&StepKind>, mistakes: &mut Mistakes) {
     let own: &[&str] = match kind {
-        Some(StepKind::Agent { .. }) => &["model", "outputs", "with"],
+        Some(StepKind::Agent { .. }) => &["model", "outputs", "with", "writes"],
         Some(StepKind::Run { .. }) => &["shell", "env", "writes", "outputs"],
         Some(StepKind::Use(_)) => &["with"],
         Some(StepKind::Block { .. }) => &["loop"],

@@ -41,6 +41,11 @@ fn undefined_values_are_null_and_may_be_chained() {
     let template = json!({"a": "{{ round.prev.check.outputs.report }}", "b": "{{ nobody.knows.this[3].x }}"});
     assert_eq!(render(&template, &scope()), Ok(json!({"a": null, "b": null})));
     assert_eq!(is_true("steps.nobody.ok", &scope()), Ok(false));
+    let first_round = json!({"round": {"n": 1, "prev": null}});
+    assert_eq!(
+        evaluate("round.prev.check.outputs.report", &first_round),
+        Ok(Value::Null)
+    );
     assert_eq!(
         render_text("<{{ steps.nobody.ok }}{{ inputs.nothing }}>", &scope()).expect("text"),
         "<>"
@@ -57,6 +62,7 @@ fn conditions_read_steps() {
         ),
         ("steps.plan.outputs.risk >= 0.7", false),
         ("steps.plan.outputs.plan['items'] | length == 1", true),
+        ("steps.plan.outputs.plan.items[0].id == '1'", true),
         ("round.n == 1", true),
     ] {
         assert_eq!(is_true(expression, &scope()), Ok(expected), "{expression}");

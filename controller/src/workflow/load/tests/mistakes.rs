@@ -212,6 +212,10 @@ fn a_step_has_exactly_one_kind_and_the_keys_of_that_kind() {
             "line 3, steps.a.with: `with` has no meaning with `run` [a command gets its data by `run` and `env`]",
         ),
         (
+            "{agent: review, writes: true}",
+            "line 3, steps.a.writes: the role review never changes files",
+        ),
+        (
             "{use: check, env: {A: b}}",
             "line 3, steps.a.env: `env` has no meaning with `use`",
         ),
