@@ -32,7 +32,7 @@ use crate::{
     leftovers,
     link::{Address, Link},
     outbox::Outbox,
-    session::{Held, Identity, Machine, Session, SessionParts},
+    session::{self, Held, Identity, Machine, Session, SessionParts},
     telemetry,
     tools::environment::Toolchains,
     upload::{BlobCache, Controller},
@@ -41,8 +41,6 @@ use crate::{
 
 /// How long everything may take to end after it was asked to.
 const DRAIN: Duration = Duration::from_secs(6);
-/// How long the farewell to the broker may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// Reports of attempts that wait for the session.
 const REPORTS: usize = 64;
 /// Pieces of live logs that wait; more are dropped.
@@ -181,6 +179,7 @@ impl Worker {
             attempts: Attempts::new(workshop.clone(), tasks.clone()),
             reports: reports_in,
             tails: tails_in,
+            controller: self.credential.http_url.clone(),
             introduction,
             load: Box::new(move || inventory::load(&folder)),
         });
@@ -190,7 +189,7 @@ impl Worker {
             self.inventory.keep_looking(told, stop.clone()),
         );
         tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
-        spawn_conversation(&tasks, link, session, &stop);
+        session::spawn(&tasks, link, session, &stop);
         stop.cancelled().await;
         if let Drained::Late(late) = tasks.drain(DRAIN).await {
             tracing::warn!(?late, "stopped without waiting any longer");
@@ -288,23 +287,4 @@ impl Worker {
 fn open_workspaces(root: &Path, toolchains: Toolchains) -> anyhow::Result<Workspaces> {
     Workspaces::new(root, WorkspaceLimits::default(), toolchains)
         .with_context(|| format!("work trees cannot be kept in {}", root.display()))
-}
-
-/// The link outlives the session, so that the last words go out.
-fn spawn_conversation(tasks: &Tasks, link: Link, session: Session, stop: &CancellationToken) {
-    let (hang_up, hung_up) = (CancellationToken::new(), CancellationToken::new());
-    let (asked, over) = (hang_up.clone(), hung_up.clone());
-    tasks.spawn("link", OnExit::StopProcess, async move {
-        link.run(asked).await;
-        over.cancel();
-    });
-    let stop = stop.clone();
-    tasks.spawn("session", OnExit::StopProcess, async move {
-        session.run(stop).await;
-        let farewell = tokio::time::timeout(FAREWELL, hung_up.cancelled()).await;
-        if farewell.is_err() {
-            tracing::debug!("the broker did not hear the farewell");
-        }
-        hang_up.cancel();
-    });
 }

@@ -39,6 +39,11 @@ impl Slots {
         self.holders.len() as u32
     }
 
+    /// The attempts that hold one.
+    pub fn holders(&self) -> impl Iterator<Item = AttemptId> {
+        self.holders.iter().copied()
+    }
+
     /// Gives an attempt a slot if one is free; asking again changes nothing.
     pub fn take(&mut self, attempt: AttemptId) -> Seat {
         if !self.holders.contains(&attempt) && self.used() >= self.total {

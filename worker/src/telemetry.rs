@@ -6,13 +6,13 @@
 use std::{fmt, path::Path, time::Duration};
 
 use protocol::{
-    id::AttemptId,
+    id::{AttemptId, WorkerId},
     job::{JobLink, StepKey},
     label::Labels,
     message::CancelReason,
     step::Outcome,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::SandboxLevel;
 
@@ -45,9 +45,27 @@ pub fn connected(controller: &str) {
     info!(controller, "connected to {controller}");
 }
 
-/// The connection is gone; the next try comes after this wait.
-pub fn disconnected(controller: &str, error: &dyn fmt::Display, retry: Duration) {
-    warn!(controller, %error, retry_ms = retry.as_millis() as u64, "no connection to {controller}: {error}");
+/// The connection is gone, or does not come up.
+pub fn disconnected(broker: &str, error: &dyn fmt::Display) {
+    warn!(broker, %error, "no connection to the broker at {broker}: {error}");
+}
+
+/// The credential opens nothing.
+pub fn login_refused(broker: &str) {
+    error!(
+        broker,
+        "the controller at {broker} refuses this worker's credential: it was removed, or the controller is \
+         another one; join again with `agent-worker join TOKEN --force`"
+    );
+}
+
+/// Two processes knock each other off.
+pub fn identity_clash(worker: WorkerId) {
+    error!(
+        %worker,
+        "another process uses this worker's identity {worker}: both are knocked off in turn; stop one of \
+         them, or join it again with a --state-dir of its own"
+    );
 }
 
 /// The journal knew results that the controller has not acknowledged.
@@ -64,9 +82,8 @@ pub fn attempt_accepted(job: JobLink, step: &StepKey, attempt: AttemptId) {
 }
 
 /// An attempt was refused.
-pub fn attempt_rejected(job: JobLink, step: &StepKey, attempt: AttemptId, why: &dyn fmt::Display) {
-    let job = job.number;
-    info!(job, %step, %attempt, "refused step {step} of job {job}: {why}");
+pub fn attempt_rejected(attempt: AttemptId, why: &dyn fmt::Display) {
+    info!(%attempt, "refused an attempt: {why}");
 }
 
 /// An attempt is being stopped.
@@ -80,9 +97,9 @@ pub fn attempt_ended(job: JobLink, step: &StepKey, attempt: AttemptId, outcome: 
     info!(job, %step, %attempt, outcome = outcome.as_str(), took_ms = took.as_millis() as u64, "step {step} of job {job}: {outcome}");
 }
 
-/// A message from the controller was dropped.
-pub fn message_ignored(kind: &str, why: &dyn fmt::Display) {
-    tracing::debug!(kind, "ignored {kind}: {why}");
+/// A message from the controller could not be read.
+pub fn message_dropped(error: &dyn fmt::Display) {
+    warn!(%error, "dropped a message from the controller: {error}");
 }
 
 /// The process was asked to stop.

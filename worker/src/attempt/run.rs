@@ -29,6 +29,7 @@ use crate::{
     inventory::local_ollama,
     log::{Mask, Spool, SpoolLimits},
     steps::{ProgressSink, StepContext, StepOutput, Stop},
+    telemetry,
     upload::{AttemptBlobs, AttemptSource, HttpError, LogUpload},
 };
 
@@ -51,7 +52,7 @@ const MAX_TAIL: usize = 32 << 10;
 pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop, closing: CancellationToken) {
     let began = Instant::now();
     let attempt = assign.attempt;
-    tracing::info!(job = assign.job.number, step = %assign.step, %attempt, "started step {}", assign.step);
+    telemetry::attempt_accepted(assign.job, &assign.step, attempt);
     let mask = Mask::default();
     let limits = SpoolLimits::of_total(workshop.log_bytes.load(Ordering::Relaxed));
     let path = workshop.spools.join(attempt.to_string());
@@ -71,12 +72,9 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     );
     let log = finish_log(&spool, &mut upload, attempt, &stop, &closing).await;
     settle_outcome(&mut output.step, stop.reason(), output.timed_out);
-    let result = result(&assign, output.step, log, began.elapsed().as_millis() as u64);
-    tracing::info!(
-        job = assign.job.number, step = %assign.step, %attempt, outcome = %result.outcome,
-        error = result.error.as_ref().map(|error| error.message.as_str()),
-        "step {} ended: {}", assign.step, result.outcome,
-    );
+    let took = began.elapsed();
+    let result = result(&assign, output.step, log, took.as_millis() as u64);
+    telemetry::attempt_ended(assign.job, &assign.step, attempt, result.outcome, took);
     if workshop.reports.send(Report::Ended(result)).await.is_err() {
         tracing::error!(%attempt, "nobody took the result of an attempt");
     }

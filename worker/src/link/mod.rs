@@ -5,6 +5,7 @@
 mod backoff;
 
 use std::{
+    mem::Discriminant,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry;
 use backoff::{Backoff, Ending, Wait};
 
 /// Topic, packet id and fixed header of a publish, generously.
@@ -112,8 +114,8 @@ pub struct Link {
     room: Arc<Notify>,
     synced: Synced,
     backoff: Backoff,
-    /// The last trouble that was told, so that it is not told again at every try.
-    told: Option<String>,
+    /// The last kind of trouble that was told, so that it is not told again at every try.
+    told: Option<Discriminant<Wait>>,
 }
 
 impl Link {
@@ -270,27 +272,16 @@ impl Link {
     /// Each kind of trouble is told once until there is a connection again.
     fn tell(&mut self, error: &ConnectionError, wait: Wait, was_up: bool) {
         let broker = format!("{}:{}", self.address.host, self.address.port);
-        let text = match wait {
-            Wait::Clash(_) => format!(
-                "another process uses this worker's identity {}: both are knocked off in turn; \
-                 stop one of them, or join it again with a state folder of its own",
-                self.address.worker
-            ),
-            Wait::Refused(_) => format!(
-                "the controller at {broker} refuses this worker's credential: it was removed, or the \
-                 controller is another one; join again with `agent-worker join TOKEN --force`"
-            ),
-            Wait::UpTo(_) if was_up => format!("the connection to the broker at {broker} broke: {error}"),
-            Wait::UpTo(_) => format!("the broker at {broker} cannot be reached: {error}"),
-        };
-        if self.told.as_ref() == Some(&text) {
+        let kind = std::mem::discriminant(&wait);
+        if self.told == Some(kind) && !was_up {
             tracing::debug!(%error, "still no connection to the broker");
             return;
         }
         match wait {
-            Wait::UpTo(_) => tracing::warn!("{text}"),
-            Wait::Refused(_) | Wait::Clash(_) => tracing::error!("{text}"),
+            Wait::Clash(_) => telemetry::identity_clash(self.address.worker),
+            Wait::Refused(_) => telemetry::login_refused(&broker),
+            Wait::UpTo(_) => telemetry::disconnected(&broker, error),
         }
-        self.told = Some(text);
+        self.told = Some(kind);
     }
 }

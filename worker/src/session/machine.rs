@@ -116,9 +116,10 @@ impl Machine {
 
     /// How often to renew, in milliseconds: a third of the shortest lease.
     pub fn renew_every_ms(&self) -> u64 {
-        self.held
-            .values()
-            .filter_map(|held| match held {
+        // whatever runs holds a slot; what was acknowledged long ago need not be looked at
+        self.slots
+            .holders()
+            .filter_map(|attempt| match self.held.get(&attempt)? {
                 Held::Running { lease_ms, .. } => Some((lease_ms / 3).max(1_000)),
                 _ => None,
             })

@@ -7,7 +7,9 @@ mod machine;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub use event::{Effect, Held, Ignored, Input, Introduction};
 pub use machine::{Identity, Machine};
-pub use task::{Session, SessionParts};
+pub use task::{Session, SessionParts, spawn};

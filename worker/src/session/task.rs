@@ -12,6 +12,7 @@ use protocol::{
     message::{Bye, FromWorker, LogTail, ToWorker},
     worker::Load,
 };
+use service::tasks::{OnExit, Tasks};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until},
@@ -25,8 +26,9 @@ use super::{
 use crate::{
     attempt::{Attempts, Report},
     journal::{Journal, Record},
-    link::{Connection, LinkEnds, Synced},
+    link::{Connection, Link, LinkEnds, Synced},
     outbox::Outbox,
+    telemetry,
 };
 
 /// A Hello is said again after this long, then twice as long, up to the longest.
@@ -36,6 +38,8 @@ const LONGEST_HELLO: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// How long unacknowledged results hold up the end after everything was said.
 const ACK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the farewell to the broker may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Inputs that are taken before what they want said is sent.
 const ROUND: usize = 64;
 
@@ -57,6 +61,8 @@ pub struct SessionParts {
     pub reports: mpsc::Receiver<Report>,
     /// Pieces of live logs.
     pub tails: mpsc::Receiver<LogTail>,
+    /// Where the controller is, for people.
+    pub controller: String,
     /// What this machine has.
     pub introduction: watch::Receiver<Introduction>,
     /// How busy it is.
@@ -76,6 +82,7 @@ pub struct Session {
     attempts: Attempts,
     reports: mpsc::Receiver<Report>,
     tails: mpsc::Receiver<LogTail>,
+    controller: String,
     introduction: watch::Receiver<Introduction>,
     load: Box<dyn Fn() -> Load + Send + Sync>,
     began: Instant,
@@ -101,6 +108,7 @@ impl Session {
             attempts: parts.attempts,
             reports: parts.reports,
             tails: parts.tails,
+            controller: parts.controller,
             introduction: parts.introduction,
             load: parts.load,
             began: now,
@@ -116,6 +124,7 @@ impl Session {
         loop {
             if stop.is_cancelled() && self.stopping.is_none() {
                 self.stopping = Some(Instant::now());
+                telemetry::stopping(self.machine.active() as usize);
                 self.take(Input::Stopping);
             }
             self.outbox.flush(self.now_ms());
@@ -211,7 +220,7 @@ impl Session {
     fn received(&mut self, payload: &[u8]) {
         match codec::decode::<ToWorker>(payload) {
             Ok(envelope) => self.take(Input::Received(Box::new(envelope))),
-            Err(error) => tracing::warn!(%error, "dropped a message from the controller"),
+            Err(error) => telemetry::message_dropped(&error),
         }
     }
 
@@ -236,14 +245,22 @@ impl Session {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Begin(session) => self.outbox.begin(session),
-            Effect::Greet => self.hello = Some((Instant::now(), FIRST_HELLO)),
+            Effect::Greet => {
+                self.hello = Some((Instant::now(), FIRST_HELLO));
+                self.say_hello();
+            }
             Effect::Synced {
                 epoch,
                 spread_ms,
                 log_bytes,
             } => self.now_synced(epoch, spread_ms, log_bytes),
             Effect::Epoch(epoch) => self.outbox.set_epoch(epoch),
-            Effect::Say(message) => self.outbox.push(message),
+            Effect::Say(message) => {
+                if let FromWorker::Reject(reject) = &message {
+                    telemetry::attempt_rejected(reject.attempt, &reject.detail);
+                }
+                self.outbox.push(message);
+            }
             Effect::Settled(attempt) => self.outbox.settle(attempt),
             Effect::Write(record) => self.write(record),
             Effect::Start(assign) => self.attempts.start(*assign),
@@ -251,9 +268,11 @@ impl Session {
                 attempt,
                 why,
                 kill_after_ms,
-            } => self
-                .attempts
-                .stop(attempt, why, Duration::from_millis(kill_after_ms)),
+            } => {
+                telemetry::attempt_cancelled(attempt, why);
+                let kill_after = Duration::from_millis(kill_after_ms);
+                self.attempts.stop(attempt, why, kill_after);
+            }
             Effect::Recall(attempt) => self.recall(attempt),
             Effect::Upload { attempt, missing } => {
                 self.pending.push(self.attempts.upload_again(attempt, missing));
@@ -265,7 +284,7 @@ impl Session {
 
     fn now_synced(&mut self, epoch: u64, spread_ms: u64, log_bytes: u64) {
         if self.hello.take().is_some() {
-            tracing::info!(epoch, "the controller knows this worker");
+            telemetry::connected(&self.controller);
         }
         self.synced.set(epoch);
         self.attempts.set_log_bytes(log_bytes);
@@ -361,4 +380,23 @@ fn jitter(wait: Duration) -> Duration {
 /// A time that does not come.
 fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(24 * 3600)
+}
+
+/// Starts link and session; the link outlives the session, so that the last words go out.
+pub fn spawn(tasks: &Tasks, link: Link, session: Session, stop: &CancellationToken) {
+    let (hang_up, hung_up) = (CancellationToken::new(), CancellationToken::new());
+    let (asked, over) = (hang_up.clone(), hung_up.clone());
+    tasks.spawn("link", OnExit::StopProcess, async move {
+        link.run(asked).await;
+        over.cancel();
+    });
+    let stop = stop.clone();
+    tasks.spawn("session", OnExit::StopProcess, async move {
+        session.run(stop).await;
+        let farewell = tokio::time::timeout(FAREWELL, hung_up.cancelled()).await;
+        if farewell.is_err() {
+            tracing::debug!("the broker did not hear the farewell");
+        }
+        hang_up.cancel();
+    });
 }
