@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-/// Settings of the front door; [`BrokerConfig::default`] is what BrokerConfig means when nothing is said.
+/// Settings of the front door; the default is a broker for one machine.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
-    /// Where to listen; port 0 asks the kernel.
+    /// Where to listen, on loopback only, as this is without TLS; port 0 asks the kernel.
     pub listen: SocketAddr,
     /// Logged-in connections at most (`limits.mqtt_connections`).
     pub mqtt_connections: usize,
@@ -20,7 +20,7 @@ pub struct BrokerConfig {
     pub stall_timeout: Duration,
     /// How often the watchdog sends its probe, and how long it waits for it.
     pub probe_every: Duration,
-    /// Packets per second of a worker; what is over waits in TCP.
+    /// Packets per second of a worker, acknowledgements excepted; what is over waits in TCP.
     pub worker_rate: f64,
     /// Packets per second of a person or a program.
     pub client_rate: f64,

@@ -123,6 +123,11 @@ impl Deliveries {
         matching.map(|(_, qos)| *qos).max()
     }
 
+    /// Whether this message waits for its acknowledgement.
+    pub(super) fn awaits(&self, id: PacketId) -> bool {
+        self.window.open.contains(&id)
+    }
+
     /// The client has the message.
     pub(super) fn acknowledged(&mut self, id: PacketId) {
         self.window.open.remove(&id);

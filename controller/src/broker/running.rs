@@ -35,6 +35,11 @@ const ROUTER_PATIENCE: Duration = Duration::from_secs(2);
 /// Why there is no broker, or no longer one.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Passwords would cross the network in the clear.
+    #[error(
+        "plain MQTT listens on loopback only, not on {0}: use an address of this host alone, such as 127.0.0.1"
+    )]
+    NotLoopback(SocketAddr),
     /// The address cannot be had.
     #[error("cannot listen for MQTT on {address}")]
     Listen {
@@ -79,6 +84,9 @@ impl Broker {
         outlets: Outlets,
     ) -> Result<Self, StartError> {
         let wanted = config.listen;
+        if !wanted.ip().to_canonical().is_loopback() {
+            return Err(StartError::NotLoopback(wanted));
+        }
         let listen_error = |source| StartError::Listen {
             address: wanted,
             source,

@@ -223,7 +223,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 return Ok(());
             };
             let now = Instant::now();
-            if let Some(pause) = self.bucket.take(now.into_std()) {
+            // An answer to what we sent is paid for: a reader may be as fast as we are.
+            let is_answer = matches!(packet, Packet::PubAck(id) if self.deliveries.awaits(id));
+            if !is_answer && let Some(pause) = self.bucket.take(now.into_std()) {
                 self.clock.read_after = Some(now + pause);
             }
             self.take_packet(packet).await?;

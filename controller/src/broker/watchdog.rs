@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -128,29 +128,16 @@ async fn expect(wire: &mut Wire<TcpStream>, wanted: &Packet) -> Result<(), Miss>
 
 /// Connects from a port that the listener is told before.
 async fn open(shared: &Shared, address: SocketAddr) -> io::Result<TcpStream> {
-    let (socket, any, here): (_, IpAddr, IpAddr) = if address.is_ipv4() {
-        (
-            TcpSocket::new_v4()?,
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv4Addr::LOCALHOST.into(),
-        )
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
     } else {
-        (
-            TcpSocket::new_v6()?,
-            Ipv6Addr::UNSPECIFIED.into(),
-            Ipv6Addr::LOCALHOST.into(),
-        )
+        TcpSocket::new_v6()?
     };
-    socket.bind(SocketAddr::new(any, 0))?;
+    socket.bind(SocketAddr::new(address.ip(), 0))?;
     shared
         .probe_port
         .store(socket.local_addr()?.port(), Ordering::Relaxed);
-    let ip = if address.ip().is_unspecified() {
-        here
-    } else {
-        address.ip()
-    };
-    let stream = socket.connect(SocketAddr::new(ip, address.port())).await?;
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

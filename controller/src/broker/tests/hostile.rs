@@ -130,6 +130,30 @@ async fn a_flood_is_slowed_down_and_not_dropped() {
 }
 
 #[tokio::test]
+async fn a_reader_pays_nothing_for_its_acknowledgements() {
+    let rig = Rig::with(BrokerConfig {
+        client_rate: 3.0,
+        ..BrokerConfig::default()
+    })
+    .await;
+    let mut reader = rig.enter(person("read")).await;
+    reader.subscribe(&[("agentd/events", Qos::One)]).await;
+    let publisher = rig.broker.publisher();
+    // At three a second the window alone would take half a minute to open again, twice.
+    for _ in 0..300 {
+        let payload = Bytes::from_static(b"x");
+        publisher
+            .publish(&Topic::Events, payload, false)
+            .await
+            .expect("lives");
+        let Delivery::One(id) = reader.message().await.delivery else {
+            panic!("not at QoS 1");
+        };
+        reader.say(Packet::PubAck(id)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_is_behind_holds_its_worker_back_and_can_still_kick_it() {
     let mut rig = Rig::start().await;
     let worker_id = WorkerId::new();

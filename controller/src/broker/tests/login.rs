@@ -168,3 +168,21 @@ async fn large_packets_are_for_those_who_are_logged_in() {
     client.say(send(262_144)).await;
     assert!(client.closed().await, "over 256 KiB");
 }
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_named() {
+    let at = |listen| {
+        Rig::listening(BrokerConfig {
+            listen,
+            ..BrokerConfig::default()
+        })
+    };
+    let open = at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await;
+    assert!(matches!(open.err(), Some(StartError::NotLoopback(_))));
+    let first = Rig::start().await;
+    let taken = at(first.broker.local_addr())
+        .await
+        .err()
+        .expect("the address is taken");
+    assert!(taken.to_string().contains(&first.broker.local_addr().to_string()));
+}

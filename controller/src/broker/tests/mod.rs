@@ -47,10 +47,13 @@ impl Rig {
     }
 
     async fn with(config: BrokerConfig) -> Self {
-        let config = BrokerConfig {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            ..config
-        };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::listening(BrokerConfig { listen, ..config })
+            .await
+            .expect("starts")
+    }
+
+    async fn listening(config: BrokerConfig) -> Result<Self, StartError> {
         let (events_in, events) = mpsc::channel(1000);
         let (commands_in, commands) = mpsc::channel(100);
         let (logs_in, logs) = mpsc::channel(2);
@@ -63,14 +66,14 @@ impl Rig {
         let auth = Arc::new(Passwords(HashMap::from(
             [Scope::Read, Scope::Run, Scope::Approve, Scope::Admin].map(|scope| (scope, TokenId::new())),
         )));
-        let broker = Broker::start(config, auth, summaries.clone(), outlets).await;
-        Self {
-            broker: broker.expect("starts"),
+        let broker = Broker::start(config, auth, summaries.clone(), outlets).await?;
+        Ok(Self {
+            broker,
             events,
             commands,
             logs,
             summaries,
-        }
+        })
     }
 
     async fn connect(&self, connect: Connect) -> (Client, ConnectCode) {
@@ -220,7 +223,9 @@ struct Client(Wire<TcpStream>);
 
 impl Client {
     async fn open(address: SocketAddr) -> Self {
-        Self(Wire::new(TcpStream::connect(address).await.expect("connects")))
+        let stream = TcpStream::connect(address).await.expect("connects");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self(Wire::new(stream))
     }
 
     async fn say(&mut self, packet: Packet) {
