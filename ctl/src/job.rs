@@ -161,7 +161,12 @@ pub(crate) fn next_command(job: &JobView) -> String {
     let number = job.number;
     let awaiting = job.steps.iter().find(|step| step.state == StepState::Awaiting);
     match (job.state, awaiting) {
-        (JobState::Succeeded, _) if job.repo.is_some() => format!("agentctl diff {number}"),
+        (JobState::Succeeded, _) if has_step(job, |step| step.key.name() == "deliver") => {
+            format!("agentctl diff {number}")
+        }
+        (JobState::Succeeded, _) if has_step(job, |step| step.kind == "agent") => {
+            format!("agentctl show {number}")
+        }
         (JobState::Succeeded, _) => format!("agentctl logs {number}"),
         (JobState::Failed, _) => match first_failure(job) {
             Some(step) => format!("agentctl logs {number} {}", quoted(step)),
@@ -173,6 +178,10 @@ pub(crate) fn next_command(job: &JobView) -> String {
         (JobState::Queued | JobState::Waiting, None) => format!("agentctl why {number}"),
         (JobState::Running | JobState::Cancelling, None) => format!("agentctl watch {number}"),
     }
+}
+
+fn has_step(job: &JobView, wanted: impl Fn(&StepView) -> bool) -> bool {
+    job.steps.iter().any(wanted)
 }
 
 /// A step's key as a shell takes it.

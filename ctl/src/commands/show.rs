@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     job::{JobName, closing},
     output::{
-        Stream,
+        Stream, documents,
         relative::{ago, elapsed},
         style::Tone,
         text::one_line,
@@ -72,6 +72,13 @@ fn human(job: &JobView, now: Timestamp, stream: Stream) -> Vec<String> {
         lines.push(String::new());
         lines.extend(attempts(step, now));
     }
+    for step in &job.steps {
+        let documents = documents::of_step(step, stream.style);
+        if !documents.is_empty() {
+            lines.push(String::new());
+            lines.extend(documents);
+        }
+    }
     lines.push(String::new());
     lines.extend(closing(job, now));
     lines
@@ -102,9 +109,5 @@ fn attempt_line(attempt: &AttemptView, now: Timestamp) -> String {
     for note in &attempt.notes {
         line.push_str(&format!("; {note}"));
     }
-    one_line_indented(&line)
-}
-
-fn one_line_indented(line: &str) -> String {
-    format!("  {}", one_line(line))
+    format!("  {}", one_line(&line))
 }

@@ -22,7 +22,7 @@ fn the_last_three_lines_are_result_first_error_and_next_command() {
     no error
     next: agentctl watch 42
     ");
-    insta::assert_snapshot!(closing_text(&job(JobState::Succeeded, vec![])), @r"
+    insta::assert_snapshot!(closing_text(&job(JobState::Succeeded, vec![step("deliver", StepState::Succeeded)])), @r"
     job 42 succeeded after 3m 04s
     no error
     next: agentctl diff 42

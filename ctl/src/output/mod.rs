@@ -1,5 +1,6 @@
 //! Data on stdout, talk on stderr; the only module that writes to either.
 
+pub(crate) mod documents;
 mod id;
 mod json;
 mod live;

@@ -34,7 +34,8 @@ impl<W: Write + Send> Progress for Plain<W> {
         if let Some(text) = text
             && self.noticed.as_deref() != Some(text)
         {
-            writeln!(self.out, "{text}")?;
+            // talk, and no change of the job's state
+            writeln!(io::stderr(), "{text}")?;
         }
         self.noticed = text.map(str::to_owned);
         Ok(())
