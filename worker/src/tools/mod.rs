@@ -4,6 +4,7 @@
 //! Programs, repositories and their output are hostile: nothing here takes an
 //! instruction from them, and no text reaches a shell by interpolation.
 
+pub mod checks;
 pub mod environment;
 pub mod exec;
 pub mod git;
