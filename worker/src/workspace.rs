@@ -119,10 +119,10 @@ impl Workspaces {
     }
 
     /// The private home of a repository's tools, with their caches; kept between steps.
-    pub fn home(&self, source: &RepoSource) -> io::Result<PathBuf> {
+    pub fn home(&self, source: &RepoSource) -> Result<PathBuf, StepError> {
         let home = self.state_dir.join("caches").join(mirror::key(source));
-        std::fs::create_dir_all(&home)?;
-        prune::touch(&home)?;
+        let made = std::fs::create_dir_all(&home).and_then(|()| prune::touch(&home));
+        made.map_err(|error| mirror::storage_error(&home, &error))?;
         Ok(home)
     }
 

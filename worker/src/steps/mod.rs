@@ -2,6 +2,13 @@
 //! and what it leaves behind.
 
 pub mod agent;
+mod check;
+mod command;
+mod deliver;
+mod documents;
+mod measure;
+mod prepare;
+mod verify;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,14 +20,27 @@ use protocol::{
     artifact::{ArtifactRef, BlobRef},
     message::{Assign, CancelReason},
     model::ProviderDefinition,
-    spec::{Command, ModelUsed, StepSpec, Work, WorkspaceResult},
-    step::{ErrorClass, Outcome, StepError},
+    spec::{ModelUsed, StepSpec, ToolStep, Work, WorkspaceResult},
+    step::{Outcome, StepError},
     usage::Usage,
 };
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{log::LogSink, workspace::Workspaces};
+
+/// Executes a step. Everything that goes wrong is in the output.
+pub async fn run(cx: &StepContext) -> StepOutput {
+    let done = match &cx.spec.work {
+        Work::Agent(work) => Ok(agent::run(cx, work).await),
+        Work::Run(command) => command::run(cx, command).await,
+        Work::Use(ToolStep::Prepare) => prepare::run(cx).await,
+        Work::Use(ToolStep::Check) => check::run(cx).await,
+        Work::Use(ToolStep::Verify) => verify::run(cx).await,
+        Work::Use(ToolStep::Deliver) => deliver::run(cx).await,
+    };
+    done.unwrap_or_else(StepOutput::failed)
+}
 
 /// The controller's blobs, as steps see them.
 pub trait Blobs: Send + Sync {
@@ -141,13 +161,5 @@ impl StepOutput {
     }
 }
 
-/// Executes the step of a context, whatever kind it is.
-pub async fn run(cx: &StepContext) -> StepOutput {
-    match &cx.spec.work {
-        Work::Run(Command::Argv(argv)) if argv.is_empty() => StepOutput::ok(),
-        Work::Run(_) | Work::Agent(_) | Work::Use(_) => StepOutput::failed(StepError::new(
-            ErrorClass::Missing,
-            "this worker cannot execute steps of this kind",
-        )),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! instruction from them, and no text reaches a shell by interpolation.
 
 pub mod checks;
+pub mod dependencies;
 pub mod environment;
 pub mod exec;
 pub mod git;

@@ -86,6 +86,11 @@ impl Workspace {
         &self.head
     }
 
+    /// The files were brought to another commit by a patch.
+    pub fn moved_to(&mut self, commit: &str) {
+        commit.clone_into(&mut self.head);
+    }
+
     /// Throws away every change that was not committed; ignored files stay.
     pub async fn reset(&self) -> Result<(), StepError> {
         let at = |error| storage_error(&self.slot.tree(), &error);

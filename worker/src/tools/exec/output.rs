@@ -212,7 +212,7 @@ mod tests {
         let mut kept = Kept::default();
         kept.push(b"first\n");
         for _ in 0..100 {
-            kept.push(&[b'x'; 50_000]);
+            kept.push(&b"x".repeat(50_000));
         }
         kept.push(b"\nlast\n");
         let text = kept.text();
@@ -227,7 +227,9 @@ mod tests {
         #[test]
         fn small_output_is_kept_whole_however_it_is_cut(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..30)) {
             let mut kept = Kept::default();
-            pieces.iter().for_each(|piece| kept.push(piece));
+            for piece in &pieces {
+                kept.push(piece);
+            }
             prop_assert!(kept.is_whole());
             prop_assert_eq!(kept.bytes(), pieces.concat());
         }

@@ -28,8 +28,10 @@ async fn run(exec: Exec) -> ExecResult {
         .expect("it starts")
 }
 
+type Recorded = Arc<Mutex<Vec<(Stream, String)>>>;
+
 /// A sink and the lines that it got.
-fn recorder() -> (LogSink, Arc<Mutex<Vec<(Stream, String)>>>) {
+fn recorder() -> (LogSink, Recorded) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let copy = Arc::clone(&lines);
     let sink = LogSink::new(move |stream, text| copy.lock().unwrap().push((stream, text.to_owned())));

@@ -35,7 +35,7 @@ pub(super) fn unpacked(text: &str) -> Option<String> {
     for line in text.lines() {
         match serde_json::from_str::<Event>(line) {
             Ok(event) if matches!(event.action.as_str(), "output" | "build-output") => {
-                plain.push_str(&event.output)
+                plain.push_str(&event.output);
             }
             Ok(_) => {}
             Err(_) => {

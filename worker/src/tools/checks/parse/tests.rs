@@ -10,13 +10,13 @@ fn ids(findings: &Findings) -> Vec<&str> {
         .collect()
 }
 
-fn counted(passed: u64, failed: u64, errors: u64, skipped: u64) -> Option<Counts> {
-    Some(Counts {
+fn counted(passed: u64, failed: u64, errors: u64, skipped: u64) -> Counts {
+    Counts {
         passed,
         failed,
         errors,
         skipped,
-    })
+    }
 }
 
 const LIBTEST: &str = "   Compiling demo v0.1.0 (/tmp/demo)
@@ -70,7 +70,7 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
 #[test]
 fn libtest_output_is_read_per_target() {
     let findings = parse(Runner::Libtest, LIBTEST);
-    assert_eq!(findings.counts, counted(2, 2, 0, 1));
+    assert_eq!(findings.counts, Some(counted(2, 2, 0, 1)));
     assert_eq!(
         ids(&findings),
         ["demo::tests::adds", "demo::src/lib.rs - add (line 3)"]
@@ -127,7 +127,7 @@ ERROR tests/test_b.py - ModuleNotFoundError: No module named 'x'
 1 failed, 1 passed, 2 errors, 3 skipped in 0.03s
 ";
     let findings = parse(Runner::Pytest, text);
-    assert_eq!(findings.counts, counted(1, 1, 2, 3));
+    assert_eq!(findings.counts, Some(counted(1, 1, 2, 3)));
     assert_eq!(
         ids(&findings),
         [
@@ -145,7 +145,7 @@ ERROR tests/test_b.py - ModuleNotFoundError: No module named 'x'
     assert!(findings.failures[1].message.contains("fixture 'nope'"));
     let loud =
         "============================== 2 passed, 1 warning in 0.01s ===============================\n";
-    assert_eq!(parse(Runner::Unknown, loud).counts, counted(2, 0, 0, 0));
+    assert_eq!(parse(Runner::Unknown, loud).counts, Some(counted(2, 0, 0, 0)));
     let parametrized = "FAILED test_p.py::test_x[a - b] - assert 0\n1 failed in 0.01s\n";
     assert_eq!(parse(Runner::Pytest, parametrized).failures.len(), 1);
 }
@@ -172,7 +172,7 @@ FAIL
 #[test]
 fn go_output_is_read_by_package() {
     let findings = parse(Runner::Go, GO_VERBOSE);
-    assert_eq!(findings.counts, counted(1, 2, 0, 1));
+    assert_eq!(findings.counts, Some(counted(1, 2, 0, 1)));
     assert_eq!(
         ids(&findings),
         ["example.org/demo.TestAdd", "example.org/demo.TestTable/two"]
@@ -189,7 +189,7 @@ fn go_output_is_read_by_package() {
 fn go_build_failures_and_json_are_read() {
     let text = "# example.org/demo [example.org/demo.test]\n./add.go:4:9: undefined: x\nFAIL\texample.org/demo [build failed]\nFAIL\n";
     let findings = parse(Runner::Go, text);
-    assert_eq!(findings.counts, counted(0, 0, 1, 0));
+    assert_eq!(findings.counts, Some(counted(0, 0, 1, 0)));
     assert_eq!(
         ids(&findings),
         ["error in ./add.go: undefined: x", "example.org/demo"]
@@ -242,7 +242,7 @@ ok 2 - later # SKIP not now
 # fail 1
 ";
     let findings = parse(Runner::Node, text);
-    assert_eq!(findings.counts, counted(1, 1, 0, 1));
+    assert_eq!(findings.counts, Some(counted(1, 1, 0, 1)));
     assert_eq!(ids(&findings), ["math > adds"]);
     let failure = &findings.failures[0];
     assert_eq!(
@@ -251,7 +251,7 @@ ok 2 - later # SKIP not now
     );
     assert!(failure.message.contains("Expected values"));
     let plain = "1..3\nok 1 - a\nnot ok 2 - b\nok 3\n";
-    assert_eq!(parse(Runner::Unknown, plain).counts, counted(2, 1, 0, 0));
+    assert_eq!(parse(Runner::Unknown, plain).counts, Some(counted(2, 1, 0, 0)));
     // a script that merely says ok is no TAP
     assert_eq!(
         parse(Runner::Unknown, "ok then\nnot ok at all\n"),
@@ -282,7 +282,7 @@ test at test/math.test.js:5:1
       at TestContext.<anonymous> (/repo/test/math.test.js:6:10)
 ";
     let findings = parse(Runner::Node, text);
-    assert_eq!(findings.counts, counted(1, 1, 0, 0));
+    assert_eq!(findings.counts, Some(counted(1, 1, 0, 0)));
     assert_eq!(ids(&findings), ["test/math.test.js > adds"]);
     assert!(findings.failures[0].message.contains("5 !== 4"));
 }
@@ -297,7 +297,7 @@ fn junit_reports_are_read() {
 <testcase name="five"><error><![CDATA[<testcase name="x">boom]]></error></testcase>
 </testsuite></testsuites>"#;
     let findings = junit::parse(text).expect("a report");
-    assert_eq!(findings.counts, counted(1, 1, 1, 1));
+    assert_eq!(findings.counts, Some(counted(1, 1, 1, 1)));
     assert_eq!(ids(&findings), ["a.B::one", "five"]);
     assert_eq!(findings.failures[0].message, "3 < 4 & more");
     assert_eq!(findings.failures[0].line, Some(3));
