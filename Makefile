@@ -1,0 +1,37 @@
+# Two commands do everything: `make demo` and `make test`.
+
+CARGO ?= cargo
+# where cargo puts what it builds; CARGO_TARGET_DIR moves it
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARIES := -p controller -p worker -p ctl
+
+.DEFAULT_GOAL := help
+.PHONY: help build check fmt test demo dev
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## agentd, agent-worker and agentctl for use
+	$(CARGO) build --release --locked $(BINARIES)
+
+check: ## format, lints, documentation and, where cargo-deny is installed, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	else echo "SKIP dependencies: cargo-deny is not installed"; fi
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+test: ## install what the tests need, then check and test everything
+	scripts/test-deps.sh
+	$(MAKE) check
+	$(CARGO) build --workspace --bins --locked
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" scripts/test.sh
+
+demo: build ## a job from its task to its patch, on this machine alone
+	@"$(TARGET)/release/agentctl" demo
+
+dev: ## a controller and two workers in this terminal, until Ctrl-C
+	scripts/dev.sh

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is not there yet. May be run again at any time.
+#
+# As root it uses apt; otherwise it only says what is missing. Python packages go to
+# .venv-test, which is not for git.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'test-deps: %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# packages: those of "COMMAND:PACKAGE" whose command is not there
+packages=()
+for pair in git:git make:make mosquitto_sub:mosquitto-clients python3:python3 shellcheck:shellcheck; do
+    has "${pair%%:*}" || packages+=("${pair#*:}")
+done
+if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=(python3-venv)
+fi
+if [ "${#packages[@]}" -gt 0 ]; then
+    if has apt-get && [ "$(id -u)" -eq 0 ]; then
+        say "installing ${packages[*]}"
+        apt=(apt-get -q -o DPkg::Lock::Timeout=300)
+        export DEBIAN_FRONTEND=noninteractive
+        "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null 2>&1 || {
+            "${apt[@]}" update >/dev/null
+            "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null
+        }
+    else
+        say "missing: run \`sudo apt-get install ${packages[*]}\`, then this again"
+        exit 1
+    fi
+fi
+
+if [ ! -x .venv-test/bin/pytest ]; then
+    say "installing pytest into .venv-test"
+    python3 -m venv .venv-test
+    .venv-test/bin/python -m pip install --quiet --disable-pip-version-check pytest
+fi
+
+for tool in node go; do
+    has "$tool" || say "SKIP: $tool is not installed, so that tests with its repositories are skipped"
+done

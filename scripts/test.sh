@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs every test: with cargo-nextest where it is installed (faster), else with cargo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-fail-fast
+    cargo test --workspace --locked --doc
+else
+    cargo test --workspace --locked --no-fail-fast
+fi
