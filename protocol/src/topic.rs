@@ -40,6 +40,23 @@ const PRIVATE: &str = "agentd-worker/v1";
 /// Root of the topics for people.
 const PUBLIC: &str = "agentd";
 
+/// Filters of the topics for people that a broker should know from its start, as
+/// clients use them most.
+pub const WELL_KNOWN_FILTERS: [&str; 12] = [
+    "agentd/#",
+    "agentd/status",
+    "agentd/workers",
+    "agentd/workers/+",
+    "agentd/workers/#",
+    "agentd/jobs",
+    "agentd/jobs/open",
+    "agentd/jobs/#",
+    "agentd/events",
+    "agentd/log",
+    "homeassistant/#",
+    "homeassistant/status",
+];
+
 /// Every topic for people lies below these.
 pub const PUBLIC_FILTERS: [&str; 2] = ["agentd/#", "homeassistant/#"];
 
@@ -195,6 +212,10 @@ mod tests {
 
     #[test]
     fn filters_are_strict() {
+        for known in WELL_KNOWN_FILTERS {
+            assert!(is_valid_filter(known), "{known}");
+            assert!(PUBLIC_FILTERS.iter().any(|all| covers(all, known)), "{known}");
+        }
         for good in ["#", "+/a/#", "agentd/jobs"] {
             assert!(is_valid_filter(good), "{good}");
         }

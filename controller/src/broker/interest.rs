@@ -8,7 +8,7 @@ use std::{
 use protocol::topic::covers;
 use tokio::sync::watch;
 
-/// Distinct filters that clients may add to those of [`super::router::FIXED_FILTERS`]:
+/// Distinct filters that clients may add to those that the router knows from its start:
 /// each costs the router some kilobytes that are never freed.
 const MAX_ADDED_FILTERS: usize = 128;
 
@@ -38,7 +38,7 @@ impl Interest {
 
     /// Whether the router may see this filter: it knows it already, or has room for one more.
     pub(super) fn admit(&self, filter: &str) -> bool {
-        if super::router::FIXED_FILTERS.contains(&filter) {
+        if super::router::is_fixed(filter) {
             return true;
         }
         let mut filters = self.lock();

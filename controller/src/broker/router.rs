@@ -17,7 +17,7 @@ use std::{collections::HashMap, thread};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use protocol::topic::Topic;
+use protocol::topic::{Topic, WELL_KNOWN_FILTERS};
 use rumqttd::{
     Notification, Router, RouterConfig, SegmentConfig,
     local::{LinkBuilder, LinkRx, LinkTx},
@@ -30,22 +30,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::watchdog::PROBE_TOPIC;
 
-/// Filters that the router knows from the start; clients may use them without limit.
-pub(super) const FIXED_FILTERS: [&str; 13] = [
-    "agentd/#",
-    "agentd/status",
-    "agentd/workers",
-    "agentd/workers/+",
-    "agentd/workers/#",
-    "agentd/jobs",
-    "agentd/jobs/open",
-    "agentd/jobs/#",
-    "agentd/events",
-    "agentd/log",
-    "homeassistant/#",
-    "homeassistant/status",
-    PROBE_TOPIC,
-];
+/// Whether the router knows this filter from its start; clients may use such ones without limit.
+pub(super) fn is_fixed(filter: &str) -> bool {
+    filter == PROBE_TOPIC || WELL_KNOWN_FILTERS.contains(&filter)
+}
 
 /// Backlog of one filter: this many segments of this many bytes.
 const SEGMENT: SegmentConfig = SegmentConfig {
@@ -117,7 +105,13 @@ fn router_config(links: usize) -> RouterConfig {
         max_segment_size: SEGMENT.max_segment_size,
         max_segment_count: SEGMENT.max_segment_count,
         custom_segment: Some(HashMap::from([(Topic::Log.to_string(), LOG_SEGMENT)])),
-        initialized_filters: Some(FIXED_FILTERS.map(str::to_owned).to_vec()),
+        initialized_filters: Some(
+            WELL_KNOWN_FILTERS
+                .into_iter()
+                .chain([PROBE_TOPIC])
+                .map(str::to_owned)
+                .collect(),
+        ),
         ..RouterConfig::default()
     }
 }
