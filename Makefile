@@ -14,10 +14,12 @@ help: ## what there is to make
 build: ## agentd, agent-worker and agentctl for use
 	$(CARGO) build --release --locked $(BINARIES)
 
-check: ## format, lints, documentation and, where cargo-deny is installed, dependencies
+check: ## format, lints, documentation, scripts and (where cargo-deny is there) dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; \
+	else echo "SKIP scripts: shellcheck is not installed"; fi
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
 	else echo "SKIP dependencies: cargo-deny is not installed"; fi
 

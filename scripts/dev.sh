@@ -29,15 +29,19 @@ else
     state=$(mktemp -d)
 fi
 
-colour() { if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[%sm' "$1"; fi; }
-# puts a coloured name in front of each line
+colours=no
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then colours=yes; fi
+# prefix NAME COLOUR: puts a coloured name in front of each line; Ctrl-C leaves it to
+# print the last lines
 prefix() {
-    local name=$1 on off
-    on=$(colour "$2") off=$(colour 0)
-    while IFS= read -r line; do printf '%s%-10s|%s %s\n' "$on" "$name" "$off" "$line"; done
+    local on='' off='' line
+    trap '' INT
+    if [ "$colours" = yes ]; then on=$'\033['"$2m" off=$'\033[0m'; fi
+    while IFS= read -r line; do printf '%s%-10s|%s %s\n' "$on" "$1" "$off" "$line"; done
 }
 
 pids=()
+# shellcheck disable=SC2317  # the trap calls it
 stop() {
     trap '' INT TERM
     # the workers first, so that they can say goodbye to the controller
