@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::{
     api::{About, Api, auth::Credentials, server, workers},
     artifact::{BlobStore, Logs},
-    broker::{Broker, BrokerConfig, Outlets},
+    broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
@@ -106,21 +106,7 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
     let (engine, inbox) = engine::channel();
     let credentials = Credentials::new(readers.clone(), engine.clone(), clock.clone());
     let public = PublicTopics::default();
-    let (events, workers_said) = mpsc::channel(INBOUND);
-    let (commands, commanded) = mpsc::channel(INBOUND);
-    let (logs, logged) = mpsc::channel(LOGS);
-    let broker_config = BrokerConfig {
-        listen: config.mqtt.listen,
-        mqtt_connections: config.limits.mqtt_connections as usize,
-        ..BrokerConfig::default()
-    };
-    let outlets = Outlets {
-        events,
-        commands,
-        logs,
-    };
-    let auth = Arc::new(credentials.clone());
-    let broker = Broker::start(broker_config, auth, Arc::new(public.clone()), outlets).await?;
+    let (broker, said) = start_broker(config, &credentials, &public).await?;
 
     let core = Core::new(
         CoreParts {
@@ -168,44 +154,63 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
         allow_file_urls: config.allow_file_urls,
     };
     public.connect(api.clone(), broker.publisher());
-    spawn_pumps(
-        tasks,
-        &engine,
-        &public,
-        workers_said,
-        commanded,
-        logged,
-        config.mqtt_public_log,
-    );
+    spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
     tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
 }
 
-fn spawn_pumps(
-    tasks: &Tasks,
-    engine: &Engine,
+/// What comes in by MQTT.
+struct Said {
+    by_workers: mpsc::Receiver<BrokerEvent>,
+    commands: mpsc::Receiver<CommandIn>,
+    logs: mpsc::Receiver<LogIn>,
+}
+
+async fn start_broker(
+    config: &Config,
+    credentials: &Credentials,
     public: &PublicTopics,
-    workers_said: mpsc::Receiver<crate::broker::BrokerEvent>,
-    commanded: mpsc::Receiver<crate::broker::CommandIn>,
-    logged: mpsc::Receiver<crate::broker::LogIn>,
-    publish_logs: bool,
-) {
+) -> anyhow::Result<(Broker, Said)> {
+    let (events, by_workers) = mpsc::channel(INBOUND);
+    let (command_sender, commands) = mpsc::channel(INBOUND);
+    let (log_sender, logs) = mpsc::channel(LOGS);
+    let broker_config = BrokerConfig {
+        listen: config.mqtt.listen,
+        mqtt_connections: config.limits.mqtt_connections as usize,
+        ..BrokerConfig::default()
+    };
+    let outlets = Outlets {
+        events,
+        commands: command_sender,
+        logs: log_sender,
+    };
+    let auth = Arc::new(credentials.clone());
+    let broker = Broker::start(broker_config, auth, Arc::new(public.clone()), outlets).await?;
+    let said = Said {
+        by_workers,
+        commands,
+        logs,
+    };
+    Ok((broker, said))
+}
+
+fn spawn_pumps(tasks: &Tasks, engine: &Engine, public: &PublicTopics, said: Said, publish_logs: bool) {
     let stop = tasks.stop().clone();
     tasks.spawn(
         "worker-messages",
         OnExit::StopProcess,
-        inbound::pump(workers_said, engine.clone(), stop.clone()),
+        inbound::pump(said.by_workers, engine.clone(), stop.clone()),
     );
     tasks.spawn(
         "mqtt-commands",
         OnExit::StopProcess,
-        public.clone().obey(commanded, stop.clone()),
+        public.clone().obey(said.commands, stop.clone()),
     );
     tasks.spawn(
         "public-logs",
         OnExit::StopProcess,
-        public.clone().publish_logs(logged, publish_logs, stop.clone()),
+        public.clone().publish_logs(said.logs, publish_logs, stop.clone()),
     );
     tasks.spawn(
         "public-events",
