@@ -6,9 +6,9 @@ use std::{collections::HashMap, path::Path};
 use protocol::{
     artifact::{ArtifactRef, BlobRef},
     documents::EditReport,
-    message::{CancelReason, MAX_OUTPUT_BYTES},
+    message::MAX_OUTPUT_BYTES,
     spec::{AgentWork, RepoSource},
-    step::{ErrorClass, Outcome, StepError},
+    step::{ErrorClass, StepError},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -43,7 +43,7 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
     };
     let models = match connect(cx, work, &desk).await {
         Ok(models) => models,
-        Err(error) => return ended_badly(cx, error),
+        Err(error) => return StepOutput::failed(error),
     };
     let agent = Agent {
         cx,
@@ -53,7 +53,7 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
     };
     let mut output = match agent.play().await {
         Ok(output) => output,
-        Err(error) => ended_badly(cx, error),
+        Err(error) => StepOutput::failed(error),
     };
     output.usage = models.usage();
     output.model_ms = models.model_ms();
@@ -90,19 +90,6 @@ async fn read_recording(cx: &StepContext, blob: BlobRef) -> Result<Vec<u8>, Step
             format!("the recording cannot be read: {error}"),
         )
     })
-}
-
-/// How a step ended that did not end well: a stop is told apart from a failure.
-fn ended_badly(cx: &StepContext, error: StepError) -> StepOutput {
-    let outcome = match cx.stop.reason() {
-        Some(CancelReason::Timeout) => Outcome::TimedOut,
-        Some(CancelReason::User | CancelReason::Superseded | CancelReason::Budget) => Outcome::Killed,
-        None => Outcome::Failed,
-    };
-    StepOutput {
-        outcome,
-        ..StepOutput::failed(error)
-    }
 }
 
 struct Agent<'a> {

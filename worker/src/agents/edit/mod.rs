@@ -1,5 +1,5 @@
 //! From a model's words to changed files: parse the reply ([`parse`]), find
-//! the one place that each edit means ([`find`]), apply all of them or none
+//! the one place that each edit means (`find`), apply all of them or none
 //! ([`apply`]), and say what was wrong in a way that a model can mend
 //! ([`repair`]). Nothing here talks to a model, and nothing here guesses: what
 //! is not clear is refused.

@@ -20,7 +20,7 @@ pub fn prompt(protocol: EditProtocol, problems: &[Problem], failures: &[Failure]
         1 => "One of your edits could not be used. Nothing was written yet.\n".to_owned(),
         _ => format!("{count} of your edits could not be used. Nothing was written yet.\n"),
     };
-    describe(&mut text, problems, failures);
+    describe(&mut text, problems, failures, kept);
     if kept > 0 {
         text.push_str(&format!(
             "\nThe other edits of your answer fit and are kept ({kept}): do not repeat them.\n"
@@ -39,7 +39,7 @@ pub fn prompt(protocol: EditProtocol, problems: &[Problem], failures: &[Failure]
 /// Asks for whole files instead, after the protocol failed.
 pub fn step_down(problems: &[Problem], failures: &[Failure], kept: usize) -> String {
     let mut text = "Your edits could still not be used. Nothing was written yet.\n".to_owned();
-    describe(&mut text, problems, failures);
+    describe(&mut text, problems, failures, kept);
     if kept > 0 {
         text.push_str(&format!(
             "\nThe edits that fit are kept ({kept}): do not repeat them.\n"
@@ -94,7 +94,12 @@ pub fn cut(protocol: EditProtocol, kept: usize) -> String {
     )
 }
 
-fn describe(text: &mut String, problems: &[Problem], failures: &[Failure]) {
+fn describe(text: &mut String, problems: &[Problem], failures: &[Failure], kept: usize) {
+    let state = if kept > 0 {
+        "With your other edits the file has"
+    } else {
+        "The file has"
+    };
     for problem in problems {
         let path = problem.path.as_deref().unwrap_or("(no path)");
         text.push_str(&format!(
@@ -116,7 +121,7 @@ fn describe(text: &mut String, problems: &[Problem], failures: &[Failure]) {
             ));
         }
         for excerpt in &failure.excerpts {
-            text.push_str(&format!("The file has:\n{}", fenced(&numbered(excerpt))));
+            text.push_str(&format!("{state}:\n{}", fenced(&numbered(excerpt))));
         }
     }
 }
