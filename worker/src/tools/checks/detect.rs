@@ -40,6 +40,9 @@ pub struct CheckPlan {
     pub name: String,
     /// What to run.
     pub argv: Vec<String>,
+    /// What builds it beforehand, so that its time limit is for the tests alone; empty for
+    /// what needs no build. Its failure is not reported: the check shows it again.
+    pub build: Vec<String>,
     /// Where, below the repository's root.
     pub dir: PathBuf,
     /// How its output is read.
@@ -55,6 +58,7 @@ impl CheckPlan {
         Self {
             name: in_folder(name, dir),
             argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
+            build: Vec::new(),
             dir: dir.to_owned(),
             runner,
             advisory: false,
@@ -62,11 +66,17 @@ impl CheckPlan {
         }
     }
 
+    fn built_by(mut self, argv: &[&str]) -> Self {
+        self.build = argv.iter().map(|arg| (*arg).to_owned()).collect();
+        self
+    }
+
     /// A command that the owner of the workflow configured.
     pub fn configured(argv: Vec<String>) -> Self {
         Self {
             name: argv.join(" "),
             argv,
+            build: Vec::new(),
             dir: PathBuf::new(),
             runner: Runner::Unknown,
             advisory: false,
@@ -109,15 +119,14 @@ fn manifests(root: &Path, dir: &Path) -> Vec<CheckPlan> {
     let has = |name: &str| root.join(name).is_file();
     if has("Cargo.toml") {
         let argv = ["cargo", "test", "--workspace", "--no-fail-fast"];
-        plans.push(CheckPlan::tests("cargo test", &argv, dir, Runner::Libtest));
+        let build = ["cargo", "test", "--workspace", "--no-run"];
+        plans.push(CheckPlan::tests("cargo test", &argv, dir, Runner::Libtest).built_by(&build));
     }
     if has("go.mod") {
-        plans.push(CheckPlan::tests(
-            "go test",
-            &["go", "test", "-v", "./..."],
-            dir,
-            Runner::Go,
-        ));
+        // compiles and links every test, and runs `true` in its place
+        let build = ["go", "test", "-exec", "true", "./..."];
+        let argv = ["go", "test", "-v", "./..."];
+        plans.push(CheckPlan::tests("go test", &argv, dir, Runner::Go).built_by(&build));
     }
     if has_python_tests(root) {
         let argv = ["python3", "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider"];

@@ -20,6 +20,10 @@ use crate::{
 /// Bytes of a check's output that stay in the report.
 const TAIL: usize = 8 * 1024;
 
+/// How many times as long as a check its build may take: compiling everything anew is
+/// slow on a small machine, and no hang.
+const BUILD_LIMITS: u32 = 5;
+
 /// How the checks of a step run.
 pub struct Setting<'a> {
     /// The files.
@@ -62,12 +66,10 @@ async fn run_one(plan: &CheckPlan, setting: &Setting<'_>) -> Result<Check, StepE
         return Ok(check);
     }
     check.command.clone_from(&plan.argv);
-    setting.log.info(&format!("check: {}", plan.argv.join(" ")));
-    let exec = Exec::new(&plan.argv, setting.root.join(&plan.dir))
-        .environment(setting.environment.clone())
-        .output(Output::Merged)
-        .limits(Limits::default().time(limit_of(&plan.name, setting)));
-    let result = match exec.run(setting.log, setting.stop).await {
+    if !plan.build.is_empty() {
+        execute(&plan.build, plan, setting.limit * BUILD_LIMITS, setting).await?;
+    }
+    let result = match execute(&plan.argv, plan, limit_of(&plan.name, setting), setting).await {
         Ok(result) => result,
         Err(error @ (ExecError::NotFound { .. } | ExecError::Empty)) => {
             check.skipped = Some(error.to_string());
@@ -75,14 +77,26 @@ async fn run_one(plan: &CheckPlan, setting: &Setting<'_>) -> Result<Check, StepE
         }
         Err(error) => return Err(error.into()),
     };
-    if result.end == End::Stopped {
-        return Err(StepError::new(
-            ErrorClass::Killed,
-            format!("`{}` was stopped", plan.name),
-        ));
+    if setting.stop.token.is_cancelled() {
+        let message = format!("`{}` was stopped", plan.name);
+        return Err(StepError::new(ErrorClass::Killed, message));
     }
     read(&mut check, plan, &result, setting.root);
     Ok(check)
+}
+
+async fn execute(
+    argv: &[String],
+    plan: &CheckPlan,
+    limit: Duration,
+    setting: &Setting<'_>,
+) -> Result<ExecResult, ExecError> {
+    setting.log.info(&format!("$ {}", argv.join(" ")));
+    let exec = Exec::new(argv, setting.root.join(&plan.dir))
+        .environment(setting.environment.clone())
+        .output(Output::Merged)
+        .limits(Limits::default().time(limit));
+    exec.run(setting.log, setting.stop).await
 }
 
 /// 120 s by default; after the baseline at most three times its time and 30 s.

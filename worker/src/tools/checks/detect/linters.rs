@@ -91,6 +91,7 @@ impl Linter {
         CheckPlan {
             name: self.name.to_owned(),
             argv,
+            build: Vec::new(),
             dir: PathBuf::new(),
             runner: Runner::Unknown,
             advisory: true,

@@ -13,7 +13,8 @@ static SUMMARY: LazyLock<Regex> = LazyLock::new(|| {
 });
 static COUNT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(\d+) (\w+)").expect("a valid pattern"));
 static SHORT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(FAILED|ERROR) (\S+?\.py(?:::.+?)?)(?: - (.*))?$").expect("a valid pattern")
+    Regex::new(r"^(FAILED|ERROR) (\S+?\.py(?:::[^\s\[]+(?:\[.*?\])?)?)(?: - (.*))?$")
+        .expect("a valid pattern")
 });
 static HEADER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^_{3,} (.+?) _{3,}$").expect("a valid pattern"));

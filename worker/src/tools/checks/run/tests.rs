@@ -147,3 +147,114 @@ async fn real_tests_of_node_are_read() {
     assert!(check.failures[0].id.contains("adds"), "{:?}", check.failures);
     assert_eq!(check.failures[0].file.as_deref(), Some("a.test.js"));
 }
+
+#[tokio::test]
+async fn real_tests_of_python_are_read() {
+    let toolchains = Toolchains::of_this_process();
+    let probe = Exec::new(["python3", "-c", "import pytest"], "/")
+        .environment(toolchains.environment(Path::new("/")));
+    let found = probe.run(&LogSink::discard(), &Stop::default()).await;
+    if !found.is_ok_and(|found| found.success()) {
+        eprintln!("SKIP: pytest is not on this machine");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("calc.py"), "def add(a, b):\n    return a - b\n");
+    write(
+        &root.path().join("tests/test_calc.py"),
+        "import pytest\nfrom calc import add\n\n\ndef test_adds():\n    assert add(1, 2) == 3\n\n\n\
+         class TestMore:\n    @pytest.mark.parametrize('a', ['x - y', 'z'])\n    def test_text(self, a):\n        assert a == 'z'\n\n\n\
+         @pytest.fixture\ndef broken():\n    raise RuntimeError('no')\n\n\ndef test_setup(broken):\n    pass\n",
+    );
+    write(
+        &root.path().join("tests/test_import.py"),
+        "import no_such_module\n",
+    );
+    let plan = crate::tools::checks::detect::detect(root.path(), &|_| true).remove(0);
+    let check = checked(root.path(), plan, LIMIT, None).await;
+    let ids: Vec<_> = check.failures.iter().map(|failure| failure.id.as_str()).collect();
+    assert!(check.tail.contains("no_such_module"), "{}", check.tail);
+    assert_eq!(
+        ids,
+        ["tests/test_import.py"],
+        "a broken module keeps pytest from running the others"
+    );
+    std::fs::remove_file(root.path().join("tests/test_import.py")).unwrap();
+    let plan = crate::tools::checks::detect::detect(root.path(), &|_| true).remove(0);
+    let check = checked(root.path(), plan, LIMIT, None).await;
+    let counts = check.counts.expect("counted");
+    assert_eq!(
+        (counts.passed, counts.failed, counts.errors),
+        (1, 2, 1),
+        "{}",
+        check.tail
+    );
+    let mut ids: Vec<_> = check.failures.iter().map(|failure| failure.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(
+        ids,
+        [
+            "tests/test_calc.py::TestMore::test_text[x - y]",
+            "tests/test_calc.py::test_adds",
+            "tests/test_calc.py::test_setup"
+        ]
+    );
+    let adds = check
+        .failures
+        .iter()
+        .find(|failure| failure.id.ends_with("test_adds"))
+        .unwrap();
+    assert_eq!(
+        (adds.file.as_deref(), adds.line),
+        (Some("tests/test_calc.py"), Some(6))
+    );
+    assert!(adds.message.contains("assert -1 == 3"), "{}", adds.message);
+    assert!(
+        !root.path().join("tests/__pycache__").exists(),
+        "compiled files hide edits of the same second"
+    );
+}
+
+#[tokio::test]
+async fn real_tests_of_go_are_read() {
+    if Toolchains::of_this_process().find("go").is_none() {
+        eprintln!("SKIP: go is not on this machine");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    write(
+        &root.path().join("go.mod"),
+        "module example.org/demo\n\ngo 1.21\n",
+    );
+    write(
+        &root.path().join("add.go"),
+        "package demo\n\nfunc Add(a, b int) int { return a - b }\n",
+    );
+    write(
+        &root.path().join("add_test.go"),
+        "package demo\n\nimport \"testing\"\n\nfunc TestAdd(t *testing.T) {\n\tif Add(1, 2) != 3 {\n\t\tt.Errorf(\"got %d\", Add(1, 2))\n\t}\n}\n\n\
+         func TestTable(t *testing.T) {\n\tt.Run(\"one\", func(t *testing.T) {})\n\tt.Run(\"two\", func(t *testing.T) { t.Fatal(\"two\") })\n}\n",
+    );
+    let plan = crate::tools::checks::detect::detect(root.path(), &|_| true).remove(0);
+    // the standard library is built too, and once only
+    let check = checked(root.path(), plan.clone(), LIMIT * 4, None).await;
+    let ids: Vec<_> = check.failures.iter().map(|failure| failure.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        ["example.org/demo.TestAdd", "example.org/demo.TestTable/two"],
+        "{}",
+        check.tail
+    );
+    assert_eq!(check.failures[0].message, "got -1");
+    assert_eq!(
+        (check.failures[0].file.as_deref(), check.failures[0].line),
+        (Some("add_test.go"), Some(7))
+    );
+    write(
+        &root.path().join("add.go"),
+        "package demo\n\nfunc Add(a, b int) int { return x }\n",
+    );
+    let check = checked(root.path(), plan, LIMIT, None).await;
+    let ids: Vec<_> = check.failures.iter().map(|failure| failure.id.as_str()).collect();
+    assert_eq!(ids[0], "error in ./add.go: undefined: x", "{}", check.tail);
+}
