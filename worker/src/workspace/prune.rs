@@ -11,6 +11,9 @@ use super::{WorkspaceLimits, slot::Slots};
 /// The file whose modification time says when a folder was last used.
 const USED: &str = "used";
 
+/// What was used so lately may be in use: longer than a step takes.
+const IN_USE: Duration = Duration::from_secs(6 * 3600);
+
 /// What a round of pruning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
@@ -49,8 +52,8 @@ pub(super) fn prune(state_dir: &Path, limits: &WorkspaceLimits, slots: &Slots) -
     let mut pruned = Pruned::default();
     for folder in folders {
         let age = now.duration_since(folder.used).unwrap_or_default();
-        // what was used within the hour may belong to a step between two folders
-        if age < limits.keep_for && (total <= limits.disk || age < Duration::from_secs(3600)) {
+        // a step says only at its start that it uses a cache or mirror
+        if age < limits.keep_for && (total <= limits.disk || age < IN_USE) {
             continue;
         }
         slots.unless_taken(&folder.path, || {

@@ -56,6 +56,15 @@ fn a_run_that_broke_off_fixes_nothing_and_a_linter_decides_nothing() {
 }
 
 #[test]
+fn what_the_baseline_could_not_run_has_no_new_failures() {
+    let mut skipped = check("npm test", &[]);
+    skipped.skipped = Some("npm is not on this worker".to_owned());
+    let baseline = build("b", vec![skipped], None, &[]);
+    let report = build("c", vec![check("npm test", &["x"])], Some(&baseline), &[]);
+    assert!(report.new_failures.is_empty());
+}
+
+#[test]
 fn a_cut_baseline_is_compared_by_number() {
     let mut cut = check("t", &["a"]);
     cut.counts = Some(Counts {
