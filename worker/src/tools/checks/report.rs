@@ -55,12 +55,10 @@ fn new_failures(report: &CheckReport, baseline: &CheckReport) -> Vec<String> {
             // it could not run on the worker that measured the baseline: nothing to compare with
             Some(old) if old.skipped.is_some() => {}
             // the baseline has more failures than were listed: then their number decides
-            Some(old) if is_cut(old) && count(check) <= count(old) => {}
+            Some(old) if is_cut(old) && ran_through(check) && count(check) <= count(old) => {}
             _ => new.extend(fresh.cloned()),
         }
     }
-    // a check that fails as a whole without naming anything new is no new failure
-    new.dedup();
     new
 }
 

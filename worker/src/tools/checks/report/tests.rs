@@ -76,6 +76,14 @@ fn a_cut_baseline_is_compared_by_number() {
     assert!(same.new_failures.is_empty());
     let worse = build("c", vec![check("t", &["a", "b", "c", "d"])], Some(&baseline), &[]);
     assert_eq!(worse.new_failures.len(), 3);
+    let mut broken = check("t", &["error in src/lib.rs: x"]);
+    broken.counts = None;
+    let broken = build("c", vec![broken], Some(&baseline), &[]);
+    assert_eq!(
+        broken.new_failures.len(),
+        1,
+        "what does not compile is new, whatever the baseline lists"
+    );
 }
 
 #[test]
