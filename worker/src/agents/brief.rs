@@ -2,7 +2,7 @@
 //! documents that roles know, and written out for a model.
 
 use protocol::documents::{Check, CheckFailure, CheckReport, FileAction, Finding, Plan, Severity, Verdict};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::context::{Section, Shrink, tail};
@@ -130,8 +130,6 @@ fn plain(name: &str, value: &Value) -> String {
         _ => serde_json::to_string_pretty(value).unwrap_or_default(),
     }
 }
-
-use serde::Deserialize as _;
 
 /// The plan as a model reads it.
 fn write_plan(plan: &Plan) -> String {

@@ -254,6 +254,9 @@ impl<R: Role> Talk<'_, R> {
         let unusable = |message: String| Err(StepError::new(ErrorClass::ModelOutput, message));
         match (end, self.outcome, self.error) {
             (End::Done, Some(outcome), _) => Ok(outcome),
+            (_, _, Some(error)) if error.class == ErrorClass::TooLong && error.hint.is_none() => {
+                Err(error.hint("use a model with a larger window, or a smaller task"))
+            }
             (_, _, Some(error)) => Err(error),
             (End::Done | End::Unusable, ..) => unusable(format!(
                 "the model's answer could not be used, also after repair: {}",

@@ -1,17 +1,20 @@
 //! A step in which an agent plays a role: opens the workspace, plays, commits
 //! what a writing role changed, and leaves the documents behind.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use protocol::{
-    artifact::{ArtifactRef, BlobRef},
+    artifact::ArtifactRef,
     documents::EditReport,
     message::MAX_OUTPUT_BYTES,
-    spec::{AgentWork, RepoSource},
+    spec::AgentWork,
     step::{ErrorClass, StepError},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+mod against;
+mod connect;
 
 use super::{StepContext, StepOutput};
 use crate::{
@@ -28,7 +31,7 @@ use crate::{
         repomap::RepoMap,
         review::Review,
     },
-    llm::{self, Models},
+    llm::Models,
     workspace::Workspace,
 };
 
@@ -41,7 +44,7 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
             return StepOutput::failed(StepError::new(ErrorClass::Infra, message));
         }
     };
-    let models = match connect(cx, work, &desk).await {
+    let models = match connect::models(cx, work, &desk).await {
         Ok(models) => models,
         Err(error) => return StepOutput::failed(error),
     };
@@ -63,33 +66,6 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
         Err(error) => output.notes.push(format!("the transcript is missing: {error}")),
     }
     output
-}
-
-/// The models of the attempt, with their providers.
-async fn connect(cx: &StepContext, work: &AgentWork, desk: &Desk) -> Result<Models, StepError> {
-    let http = llm::http_client()?;
-    let mut providers = HashMap::new();
-    for definition in cx.providers.providers().await? {
-        let recording = match definition.recording {
-            Some(blob) => Some(read_recording(cx, blob).await?),
-            None => None,
-        };
-        let provider = llm::connect(&definition, &http, recording)?;
-        providers.insert(definition.name.clone(), provider);
-    }
-    let step = cx.assign.step.to_string();
-    let models = Models::new(step, work.candidates.clone(), providers, desk.listeners())?;
-    Ok(models.max_calls(work.max_calls))
-}
-
-async fn read_recording(cx: &StepContext, blob: BlobRef) -> Result<Vec<u8>, StepError> {
-    let file = cx.blobs.fetch(blob).await?;
-    tokio::fs::read(&file).await.map_err(|error| {
-        StepError::new(
-            ErrorClass::Infra,
-            format!("the recording cannot be read: {error}"),
-        )
-    })
 }
 
 struct Agent<'a> {
@@ -196,7 +172,7 @@ impl Agent<'_> {
     async fn review(&self, brief: Brief, workspace: Option<&Workspace>) -> Result<StepOutput, StepError> {
         let diff = match workspace {
             Some(workspace) => {
-                let from = self.reviewed_from(workspace).await?;
+                let from = against::commit(self.cx, workspace).await?;
                 workspace.diff_text(&from, workspace.head()).await?
             }
             None => String::new(),
@@ -275,41 +251,6 @@ impl Agent<'_> {
         };
         let looked = looked.await.map_err(|error| failed(error.to_string()))?;
         looked.map_err(|error| failed(error.to_string()))
-    }
-
-    /// The commit that the reviewed change starts from: `against`, else the job's base.
-    async fn reviewed_from(&self, workspace: &Workspace) -> Result<String, StepError> {
-        let against = self
-            .cx
-            .spec
-            .with
-            .get("against")
-            .and_then(Value::as_str)
-            .map(str::trim);
-        let Some(against) = against.filter(|against| !against.is_empty()) else {
-            return Ok(workspace.base().to_owned());
-        };
-        let source = self.cx.spec.workspace.as_ref().map(|wanted| &wanted.source);
-        if let Some(steps) = against.strip_prefix("HEAD") {
-            if steps
-                .chars()
-                .all(|c| c.is_ascii_digit() || matches!(c, '~' | '^'))
-            {
-                return Ok(format!("{}{steps}", workspace.head()));
-            }
-        } else if against.len() == 40 && against.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Ok(against.to_owned());
-        } else if let Some(RepoSource::Url { url, .. }) = source {
-            let source = RepoSource::Url {
-                url: url.clone(),
-                reference: Some(against.to_owned()),
-            };
-            return Ok(self.cx.workspaces.resolve(&source, self.cx.caller()).await?.base);
-        }
-        Err(
-            StepError::new(ErrorClass::Spec, format!("cannot compare against {against:?}"))
-                .hint("name HEAD~1, HEAD~2 and so on, or a whole commit hash"),
-        )
     }
 
     async fn store_json(

@@ -48,6 +48,9 @@ pub(super) struct Match {
     pub(super) rung: Rung,
 }
 
+/// More pairs of lines are not compared: it would take seconds.
+const MOST_PAIRS: usize = 50_000_000;
+
 /// The answer of [`find`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -68,7 +71,8 @@ pub(super) fn find(file: &[&str], search: &[&str], anchor: Option<&str>) -> Foun
         Rung::Indentation,
         Rung::Punctuation,
     ];
-    if search.iter().all(|line| line.trim().is_empty()) {
+    let too_much = file.len().saturating_mul(search.len()) > MOST_PAIRS;
+    if too_much || search.iter().all(|line| line.trim().is_empty()) {
         return Found::Nowhere;
     }
     let whole = rungs.into_iter().map(|rung| windows(file, search, rung));

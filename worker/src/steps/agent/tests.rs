@@ -429,6 +429,35 @@ async fn the_reviewer_sees_the_difference_and_decides() {
 }
 
 #[tokio::test]
+async fn a_review_may_compare_with_an_earlier_commit() {
+    let stage = Stage::new(EditProtocol::SearchReplace).await;
+    crate::testing::write(&stage.repository.join("shapes.py"), &mended());
+    let second = crate::testing::commit(&stage.repository, "second").await;
+    let first = git(&stage.repository, &["rev-parse", "HEAD~1"]).await;
+    git(&stage.repository, &["branch", "old", &first]).await;
+    for against in ["HEAD~1", &first, "old"] {
+        let approve = line(
+            r#"{"decision":"approve"}"#,
+            &["-    return w + h", "+    return w * h"],
+        );
+        let output = stage
+            .run("review", json!({"task": "t", "against": against}), vec![approve])
+            .await;
+        assert_eq!(output.error, None, "{against}");
+        assert_eq!(output.outputs["decision"], "approve");
+    }
+    let same = line(r#"{"decision":"approve"}"#, &["(nothing changed)"]);
+    let output = stage
+        .run("review", json!({"task": "t", "against": second}), vec![same])
+        .await;
+    assert_eq!(output.error, None);
+    let output = stage
+        .run("review", json!({"task": "t", "against": "HEAD or so"}), vec![])
+        .await;
+    assert_eq!(failure(&output).class, ErrorClass::Spec);
+}
+
+#[tokio::test]
 async fn a_custom_role_gives_its_declared_outputs() {
     let stage = Stage::new(EditProtocol::WholeFile).await;
     let script = vec![
