@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        apply, approve, artifacts, cancel, completion, context, diff, doctor, explain, login, logs, ps,
+        apply, approve, artifacts, cancel, completion, context, demo, diff, doctor, explain, login, logs, ps,
         reject, report, resume, retry, run, show, status, submit, tokens, wait, watch, why, workers,
         workflows,
     },
@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Context(context::Context),
     /// Print the completion script of a shell
     Completion(completion::Completion),
+    /// Show all of it on a small sample, on this machine alone
+    Demo(demo::Demo),
     /// Explain an error code
     Explain(explain::Explain),
 }
@@ -158,6 +160,7 @@ impl Command {
             Self::Login(command) => command.run(session).await,
             Self::Context(command) => command.run(session),
             Self::Completion(command) => command.run(session),
+            Self::Demo(command) => command.run(session).await,
             Self::Explain(command) => command.run(session),
         }
     }

@@ -121,7 +121,7 @@ codes! {
         "`agentctl explain` alone lists every code.";
     DemoFailed = "demo_failed", Failed:
         "The demonstration did not come to its end.",
-        "The message names the step; the logs of its processes were printed above.";
+        "The hint names the folder with the logs of its processes.";
     Io = "io", Failed:
         "Reading or writing failed on this machine.",
         "The cause is the system's own message.";

@@ -60,9 +60,7 @@ pub(crate) async fn follow_with(
     job: JobView,
     timeout: Option<Millis>,
 ) -> Result<Exit, CliError> {
-    let (job, ending) = Watch::new(client.clone(), job, timeout)
-        .run(progress.as_mut())
-        .await?;
+    let (job, ending) = look_on(progress.as_mut(), client, job, timeout).await?;
     progress.end(&job, &job::closing(&job, Timestamp::now()))?;
     drop(progress);
     if session.out.asked_for_format() {
@@ -86,8 +84,18 @@ pub(crate) async fn follow_with(
     }
 }
 
+/// Shows the job until it does not go on or nobody wants to see it.
+pub(crate) async fn look_on(
+    progress: &mut dyn Progress,
+    client: &Client,
+    job: JobView,
+    timeout: Option<Millis>,
+) -> Result<(JobView, Ending), CliError> {
+    Watch::new(client.clone(), job, timeout).run(progress).await
+}
+
 /// Why nobody looks on any more.
-enum Ending {
+pub(crate) enum Ending {
     /// The job does not go on by itself.
     Still(Exit),
     /// Ctrl-C.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The name of deliver's bundle.
-const BUNDLE: &str = "bundle";
+pub(super) const BUNDLE: &str = "bundle";
 
 /// Make a job's branch in the local repository
 #[derive(Debug, Args)]

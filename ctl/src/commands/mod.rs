@@ -6,6 +6,7 @@ pub(crate) mod artifacts;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod context;
+pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;

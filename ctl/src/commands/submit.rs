@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The workflow of a task that names none.
-const DEFAULT_WORKFLOW: &str = "implement";
+pub(super) const DEFAULT_WORKFLOW: &str = "implement";
 /// The workflow that takes a command after `--`.
 const COMMAND_WORKFLOW: &str = "run";
 /// How often a submit is sent while no answer comes; the key makes repeats harmless.
@@ -230,6 +230,7 @@ fn may_name_a_workflow(word: &str) -> bool {
 }
 
 async fn find(client: &Client, name: &str) -> Result<Option<WorkflowView>, CliError> {
+    let unknown = [problem::Code::NotFound, problem::Code::UnknownWorkflow].map(Origin::Api);
     match client
         .call(&GetWorkflow {
             name: name.to_owned(),
@@ -237,7 +238,7 @@ async fn find(client: &Client, name: &str) -> Result<Option<WorkflowView>, CliEr
         .await
     {
         Ok(workflow) => Ok(Some(workflow)),
-        Err(error) if error.origin() == Origin::Api(problem::Code::NotFound) => Ok(None),
+        Err(error) if unknown.contains(&error.origin()) => Ok(None),
         Err(error) => Err(error),
     }
 }

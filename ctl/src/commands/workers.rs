@@ -106,9 +106,10 @@ async fn join_token(session: &Session, client: &Client) -> Result<Exit, CliError
     let made = client.call(&CreateJoinToken {}).await?;
     let command = format!("agent-worker join {}", made.token);
     session.out.one(&made, &made.token, |_| vec![command])?;
-    session
-        .out
-        .say(&format!("good for one worker, until {}", made.expires_at));
+    session.out.say(&format!(
+        "good for one worker; expires {}",
+        ago(made.expires_at, Timestamp::now())
+    ));
     Ok(Exit::Done)
 }
 

@@ -170,7 +170,7 @@ async fn workflow(State(world): State<Shared>, Path(name): Path<String>) -> Resp
     );
     match one_workflow(&name) {
         Some(workflow) => json_answer(200, &workflow),
-        None => problem(404, "not_found", "no such workflow"),
+        None => problem(422, "unknown_workflow", "no such workflow"),
     }
 }
 

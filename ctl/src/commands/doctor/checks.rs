@@ -154,12 +154,8 @@ fn of_workers(workers: &[WorkerView], status: &Status) -> Vec<Finding> {
         .iter()
         .filter(|worker| worker.state == WorkerState::Online && worker.wanted == Wanted::Active)
         .collect();
-    let mut findings = vec![presence(workers, &able)];
-    for worker in &able {
-        findings.extend(of_worker(worker));
-    }
     let found: usize = able.iter().map(|worker| worker.models.len()).sum();
-    findings.push(match (status.models.len(), found) {
+    let models = match (status.models.len(), found) {
         (0, 0) => Finding::weak(
             "models",
             "none is configured and no worker reaches one: only the workflow `run` works",
@@ -167,7 +163,9 @@ fn of_workers(workers: &[WorkerView], status: &Status) -> Vec<Finding> {
         ),
         (0, found) => Finding::good("models", format!("{found} found on workers")),
         (_, _) => Finding::good("models", status.models.join(", ")),
-    });
+    };
+    let mut findings = vec![presence(workers, &able), models];
+    findings.extend(able.iter().flat_map(|worker| of_worker(worker)));
     findings
 }
 
@@ -223,8 +221,8 @@ fn of_worker(worker: &WorkerView) -> Vec<Finding> {
     findings.push(match levels.as_slice() {
         [] | ["none"] => Finding::weak(
             "sandbox",
-            format!("{name} runs tools without a sandbox: give it only repositories that you trust"),
-            format!("sudo apt install bubblewrap    (on {name}, then restart agent-worker)"),
+            format!("{name} runs tools without a sandbox"),
+            format!("give {name} only repositories that you trust, or an account of its own"),
         ),
         levels => Finding::good("sandbox", format!("{name}: {}", levels.join(", "))),
     });
@@ -317,11 +315,11 @@ mod tests {
             verdicts(&of_workers(&[weak], &status(&[]))),
             [
                 ("workers", Health::Good),
+                ("models", Health::Weak),
                 ("version", Health::Weak),
                 ("disk", Health::Weak),
                 ("git", Health::Broken),
                 ("sandbox", Health::Weak),
-                ("models", Health::Weak),
             ]
         );
     }
