@@ -200,7 +200,7 @@ pub enum AckVerdict {
 }
 
 /// See [`ToWorker::Sync`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sync {
     /// Attempts that go on.
     #[serde(default)]
@@ -223,6 +223,20 @@ pub struct Sync {
     /// Largest log of a step, in bytes.
     #[serde(default = "default_log_bytes")]
     pub log_bytes: u64,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            resume: Vec::new(),
+            stop: Vec::new(),
+            ack: Vec::new(),
+            want_result: Vec::new(),
+            log_from: Vec::new(),
+            spread_ms: 0,
+            log_bytes: default_log_bytes(),
+        }
+    }
 }
 
 /// 16 MiB of log per step.

@@ -72,6 +72,9 @@ impl Artifacts {
                 let job = job.resolve(&client).await?;
                 let page = client.call(&ListArtifacts { job }).await?;
                 session.out.list(&page.items, page.next_cursor.as_deref())?;
+                if page.items.is_empty() && !session.out.for_machine() {
+                    session.out.say(&format!("job {job} has no artifacts yet"));
+                }
                 Ok(Exit::Done)
             }
             (None, None) => Err(CliError::new(Code::InvalidArgument, "a job is missing")),

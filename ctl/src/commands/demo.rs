@@ -154,13 +154,13 @@ impl Stage<'_> {
         let job = submit(&client, &repository).await?;
         let mut progress = progress(self.session.progress, out);
         let (job, ending) = guarded(processes, look_on(progress.as_mut(), &client, job, None)).await?;
+        let Ending::Still(exit) = ending else {
+            return Ok(Exit::Interrupted);
+        };
         progress.end(&job, &[])?;
         drop(progress);
         self.tell(&client, &job, &repository).await?;
-        Ok(match ending {
-            Ending::Still(exit) => exit,
-            Ending::Left | Ending::TimedOut(_) => Exit::Interrupted,
-        })
+        Ok(exit)
     }
 
     /// Starts the controller and waits until it is ready.

@@ -143,7 +143,15 @@ fn human(worker: &WorkerView, now: Timestamp, stream: Stream) -> Vec<String> {
         "slots",
         format!("{} of {} in use", worker.slots_used, worker.slots),
     );
-    fact("now", current(worker));
+    let now_running = current(worker);
+    fact(
+        "now",
+        if now_running.is_empty() {
+            "idle".to_owned()
+        } else {
+            now_running
+        },
+    );
     let load = worker.load;
     let (memory, disk) = (bytes(load.memory_available), bytes(load.disk_free));
     fact(

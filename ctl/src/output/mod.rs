@@ -172,7 +172,11 @@ impl Out {
         self.one(item, &item.id(), human)
     }
 
+    /// A table without rows would be a puzzle: the command says what is missing.
     fn table<T: Record>(&self, items: &[T]) -> io::Result<()> {
+        if items.is_empty() {
+            return Ok(());
+        }
         let now = Timestamp::now();
         let rows = items.iter().map(|item| item.cells(now)).collect();
         let wide = self.format == Some(Format::Wide);

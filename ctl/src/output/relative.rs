@@ -22,7 +22,7 @@ fn coarse(seconds: i64) -> String {
     }
 }
 
-/// From start to end, or to now: `0.4s`, `12s`, `3m 05s`, `2h 10m`, `1d 3h`.
+/// From start to end, or to now: `27ms`, `2.4s`, `12s`, `3m 05s`, `2h 10m`, `1d 3h`.
 pub(crate) fn elapsed(start: Timestamp, end: Timestamp) -> String {
     let ms = (end.as_millisecond() - start.as_millisecond()).max(0);
     duration_ms(ms as u64)
@@ -32,7 +32,8 @@ pub(crate) fn elapsed(start: Timestamp, end: Timestamp) -> String {
 pub(crate) fn duration_ms(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        0..=9 => format!("{seconds}.{}s", ms % 1000 / 100),
+        0 => format!("{ms}ms"),
+        1..=9 => format!("{seconds}.{}s", ms % 1000 / 100),
         10..=59 => format!("{seconds}s"),
         60..=3_599 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3_600..=86_399 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
@@ -94,9 +95,9 @@ mod tests {
         for (seconds, expected) in table {
             assert_eq!(ago(at(1_000_000), at(1_000_000 + seconds)), expected);
         }
-        assert_eq!(duration_ms(450), "0.4s");
+        assert_eq!(duration_ms(450), "450ms");
         assert_eq!(elapsed(at(0), at(185)), "3m 05s");
-        assert_eq!(elapsed(at(10), at(0)), "0.0s");
+        assert_eq!(elapsed(at(10), at(0)), "0ms");
         assert_eq!(duration_ms(7_800_000), "2h 10m");
         assert_eq!(duration_ms(97_200_000), "1d 3h");
     }

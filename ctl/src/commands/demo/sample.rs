@@ -23,8 +23,9 @@ const FILES: [(&str, &str); 6] = [
     ("tests/slug.rs", include_str!("../../../demo/slug/tests/slug.rs")),
 ];
 
-/// Step, a text that the request must contain, and the reply.
-const CONVERSATION: [(&str, &str, &str); 3] = [
+/// Step, a text that the request must contain, and the reply. The first edit is not
+/// quite right, as a model's often is: the check says so, and the second round mends it.
+const CONVERSATION: [(&str, &str, &str); 4] = [
     (
         "plan",
         "punctuation leaves one dash",
@@ -33,10 +34,15 @@ const CONVERSATION: [(&str, &str, &str); 3] = [
     (
         "cycle#1/edit",
         "slug.push('-');",
-        include_str!("../../../demo/replies/edit.txt"),
+        include_str!("../../../demo/replies/edit-1.txt"),
     ),
     (
-        "cycle#1/review",
+        "cycle#2/edit",
+        "hello-world-again-",
+        include_str!("../../../demo/replies/edit-2.txt"),
+    ),
+    (
+        "cycle#2/review",
         "trim_end_matches",
         include_str!("../../../demo/replies/review.json"),
     ),
@@ -78,15 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scripted_edit_fits_the_sample_once() {
-        let [_, (_, _, edit), _] = CONVERSATION;
-        let block = edit.split_once("<<<<<<< SEARCH\n").expect("a block").1;
-        let (search, _) = block.split_once("=======\n").expect("two halves");
-        let (_, source) = FILES
-            .iter()
-            .find(|(name, _)| *name == "src/lib.rs")
-            .expect("there");
-        assert_eq!(source.matches(search).count(), 1);
+    fn each_scripted_edit_fits_once_on_top_of_the_last() {
+        let source = FILES.iter().find(|(name, _)| *name == "src/lib.rs");
+        let mut source = source.expect("there").1.to_owned();
+        let edits = CONVERSATION.iter().filter(|(step, ..)| step.ends_with("/edit"));
+        for (step, _, edit) in edits {
+            let block = edit.split_once("<<<<<<< SEARCH\n").expect("a block").1;
+            let (search, replace) = block.split_once("=======\n").expect("two halves");
+            let replace = replace.trim_end_matches(">>>>>>> REPLACE\n");
+            assert_eq!(source.matches(search).count(), 1, "{step}");
+            source = source.replace(search, replace);
+        }
+        assert!(source.contains("trim_end_matches"));
     }
 
     #[tokio::test]
@@ -98,6 +107,6 @@ mod tests {
             .await
             .expect("status");
         assert!(status.is_empty());
-        assert_eq!(recording().lines().count(), 3);
+        assert_eq!(recording().lines().count(), CONVERSATION.len());
     }
 }
