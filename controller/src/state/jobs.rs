@@ -102,9 +102,7 @@ impl JobRow {
 
 /// Writes a job and, the first time, the workflow that it pins.
 pub(super) fn upsert(connection: &Connection, job: &Job) -> Result<(), StateError> {
-    if job.started_at.is_none() {
-        pin(connection, &job.workflow)?;
-    }
+    pin(connection, &job.workflow)?;
     let body = Body {
         inputs: job.inputs.clone(),
         labels: job.labels.clone(),
