@@ -22,6 +22,9 @@ use super::{LogSink, Mask, Stream, clean};
 /// Bytes that wait in memory before they are written to the file: 64 KiB.
 const BUFFER: usize = 64 << 10;
 
+/// The cut mark is shorter than this.
+const MARK_ROOM: u64 = 256;
+
 /// How much of a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolLimits {
@@ -32,11 +35,12 @@ pub struct SpoolLimits {
 }
 
 impl SpoolLimits {
-    /// Three quarters from the beginning and one from the end: of 16 MiB, 12 and 4.
+    /// Three quarters from the beginning and one from the end: of 16 MiB, 12 and 4,
+    /// with room for the mark between them.
     pub const fn of_total(bytes: u64) -> Self {
         Self {
             head: bytes / 4 * 3,
-            tail: bytes / 4,
+            tail: (bytes / 4).saturating_sub(MARK_ROOM),
         }
     }
 }

@@ -129,16 +129,16 @@ impl BlobCache {
 
     /// Sends a file until the controller has all of it.
     async fn upload(&self, file: &Path, blob: BlobRef, stop: &CancellationToken) -> Result<(), HttpError> {
-        let mut offset = persistently(stop, || self.progress(blob)).await?;
+        let mut progress = persistently(stop, || self.progress(blob)).await?;
         let mut corrections = 0;
-        while offset != Some(blob.size) {
-            let from = offset.unwrap_or(0);
+        while let Progress::At(from) = progress {
             match persistently(stop, || self.send(file, blob, from)).await {
-                Ok(next) if next > from || next == blob.size => offset = Some(next),
+                Ok(next) if next == blob.size => progress = Progress::Whole,
+                Ok(next) if next > from => progress = Progress::At(next),
                 Ok(_) => return Err(HttpError::Unexpected("the upload does not get on".to_owned())),
                 Err(error) if corrections < MAX_CORRECTIONS && must_ask_again(&error) => {
                     corrections += 1;
-                    offset = persistently(stop, || self.progress(blob)).await?;
+                    progress = persistently(stop, || self.progress(blob)).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -146,12 +146,13 @@ impl BlobCache {
         Ok(())
     }
 
-    /// How many bytes of a blob the controller has; `None` if it never heard of it.
-    async fn progress(&self, blob: BlobRef) -> Result<Option<u64>, HttpError> {
+    /// How far the controller has a blob. Only a blob that it has stored has a length there.
+    async fn progress(&self, blob: BlobRef) -> Result<Progress, HttpError> {
         let request = self.controller.request(Method::HEAD, &blob_path(&blob.sha256));
         match Controller::send(request).await {
-            Ok(response) => Ok(Some(upload_offset(&response).unwrap_or(blob.size))),
-            Err(error) if error.is_status(StatusCode::NOT_FOUND) => Ok(None),
+            Ok(response) if response.headers().contains_key(UPLOAD_LENGTH) => Ok(Progress::Whole),
+            Ok(response) => Ok(Progress::At(upload_offset(&response).unwrap_or_default())),
+            Err(error) if error.is_status(StatusCode::NOT_FOUND) => Ok(Progress::At(0)),
             Err(error) => Err(error),
         }
     }
@@ -176,6 +177,15 @@ impl BlobCache {
         let response = Controller::send(request).await?;
         Ok(upload_offset(&response).unwrap_or(from + size))
     }
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy)]
+enum Progress {
+    /// The controller has stored it.
+    Whole,
+    /// It goes on here.
+    At(u64),
 }
 
 fn upload_offset(response: &Response) -> Option<u64> {

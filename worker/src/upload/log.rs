@@ -3,12 +3,15 @@
 use std::io;
 
 use protocol::{
-    http::artifacts::{UPLOAD_OFFSET, attempt_log_path},
+    http::{
+        artifacts::{UPLOAD_OFFSET, attempt_log_path},
+        problem::Code,
+    },
     id::AttemptId,
 };
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 
-use super::{Controller, HttpError};
+use super::{Controller, HttpError, refusal};
 
 /// Bytes of one request: few requests, and a follower sees lines early. 64 KiB.
 const CHUNK: usize = 64 << 10;
@@ -75,14 +78,13 @@ impl LogUpload {
             .headers()
             .get(UPLOAD_OFFSET)
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        match response.status() {
-            status if status.is_success() => Ok(offset),
-            StatusCode::CONFLICT if offset.is_some() => Ok(offset),
-            status => Err(HttpError::Refused {
-                status,
-                detail: format!("the controller answered with {status} to a piece of the log"),
-                hint: None,
-            }),
+        if response.status().is_success() {
+            return Ok(offset);
         }
+        let (error, problem) = refusal(response).await;
+        let expected = problem
+            .filter(|problem| problem.code == Code::WrongOffset)
+            .and_then(|problem| problem.value?.as_u64());
+        expected.map(Some).ok_or(error)
     }
 }

@@ -149,20 +149,10 @@ impl Controller {
     /// Sends a request; an answer that is no success becomes an error with the problem's words.
     async fn send(request: RequestBuilder) -> Result<Response, HttpError> {
         let response = request.send().await?;
-        let status = response.status();
-        if status.is_success() {
+        if response.status().is_success() {
             return Ok(response);
         }
-        let problem = read_problem(response).await;
-        let detail = problem.as_ref().map_or_else(
-            || format!("the controller answered with {status}"),
-            |problem| problem.detail.clone(),
-        );
-        Err(HttpError::Refused {
-            status,
-            detail,
-            hint: problem.and_then(|problem| problem.hint),
-        })
+        Err(refusal(response).await.0)
     }
 
     /// Gets JSON.
@@ -175,6 +165,19 @@ impl Controller {
         let request = self.request(Method::POST, &join.path()).json(join);
         Ok(Self::send(request).await?.json().await?)
     }
+}
+
+/// What an answer that is no success says.
+async fn refusal(response: Response) -> (HttpError, Option<Problem>) {
+    let status = response.status();
+    let problem = read_problem(response).await;
+    let detail = problem.as_ref().map_or_else(
+        || format!("the controller answered with {status}"),
+        |problem| problem.detail.clone(),
+    );
+    let hint = problem.as_ref().and_then(|problem| problem.hint.clone());
+    let error = HttpError::Refused { status, detail, hint };
+    (error, problem)
 }
 
 async fn read_problem(mut response: Response) -> Option<Problem> {

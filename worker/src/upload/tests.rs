@@ -19,7 +19,10 @@ use axum::{
 };
 use protocol::{
     artifact::{BlobRef, Sha256},
-    http::artifacts::{UPLOAD_LENGTH, UPLOAD_OFFSET},
+    http::{
+        artifacts::{UPLOAD_LENGTH, UPLOAD_OFFSET},
+        problem::{Code, Problem},
+    },
     id::AttemptId,
     model::{ProviderDefinition, ProviderKind},
 };
@@ -63,10 +66,18 @@ async fn head_blob(State(server): State<Shared>, extract::Path(hash): extract::P
     if server.fails() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    match server.blobs.lock().expect("no panic").get(&hash) {
-        Some(bytes) => (StatusCode::OK, [(UPLOAD_OFFSET, bytes.len().to_string())]).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+    let blobs = server.blobs.lock().expect("no panic");
+    let bytes = blobs.get(&hash);
+    let size = bytes.map_or(0, Vec::len).to_string();
+    if bytes.is_some_and(|bytes| is_whole(bytes, &hash)) {
+        let both = [(UPLOAD_OFFSET, size.clone()), (UPLOAD_LENGTH, size)];
+        return (StatusCode::NO_CONTENT, both).into_response();
     }
+    (StatusCode::NO_CONTENT, [(UPLOAD_OFFSET, size)]).into_response()
+}
+
+fn is_whole(bytes: &[u8], hash: &str) -> bool {
+    hex::encode(sha2::Sha256::digest(bytes)) == hash
 }
 
 async fn patch_blob(
@@ -88,7 +99,7 @@ async fn patch_blob(
         return StatusCode::BAD_GATEWAY.into_response();
     }
     blob.extend_from_slice(&body);
-    if blob.len() as u64 == length && hex::encode(sha2::Sha256::digest(&blob)) != hash {
+    if blob.len() as u64 == length && !is_whole(blob, &hash) {
         blobs.remove(&hash);
         return StatusCode::UNPROCESSABLE_ENTITY.into_response();
     }
@@ -109,7 +120,8 @@ async fn patch_log(State(server): State<Shared>, headers: HeaderMap, body: Bytes
     let mut log = server.log.lock().expect("no panic");
     let here = log.len();
     if number(&headers, UPLOAD_OFFSET) != here as u64 {
-        return (StatusCode::CONFLICT, [(UPLOAD_OFFSET, here.to_string())]).into_response();
+        let problem = Problem::new(Code::WrongOffset, "go on elsewhere").field(UPLOAD_OFFSET, here as u64);
+        return (StatusCode::CONFLICT, axum::Json(problem)).into_response();
     }
     log.extend_from_slice(&body);
     (StatusCode::NO_CONTENT, [(UPLOAD_OFFSET, log.len().to_string())]).into_response()
@@ -225,7 +237,10 @@ async fn wrong_bytes_on_the_other_side_are_sent_anew() {
     assert_eq!(bench.server.blobs.lock().expect("no panic")[&hash], bytes);
     // an empty file is a blob too
     let file = write(bench.folder.path(), b"");
-    assert_eq!(bench.blobs.store(&file).await.expect("stored").size, 0);
+    let empty = bench.blobs.store(&file).await.expect("stored");
+    assert_eq!(empty.size, 0);
+    let there = bench.server.blobs.lock().expect("no panic");
+    assert!(there.contains_key(&empty.sha256.to_string()));
 }
 
 #[tokio::test]
