@@ -214,11 +214,6 @@ impl Link {
                     connection.number += 1;
                     connection.up = true;
                 });
-                tracing::info!(
-                    host = self.address.host,
-                    port = self.address.port,
-                    "connected to the broker"
-                );
             }
             Event::Incoming(Packet::Publish(publish)) => {
                 if publish.topic.parse() != Ok(self.topic.clone()) {
