@@ -1,1 +1,28 @@
-//! placeholder
+//! End-to-end tests: the real binaries on free ports with temporary folders,
+//! against a scripted model server that speaks real HTTP.
+//!
+//! Never part of the product. Nothing here sleeps to hide a race: tests wait on
+//! conditions with [`eventually`].
+
+pub mod lab;
+pub mod model;
+pub mod repo;
+
+use std::time::{Duration, Instant};
+
+pub use lab::{Controller, Lab, Worker};
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks until there is an answer; panics with `what` when patience is over.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}

@@ -1,0 +1,267 @@
+//! A temporary folder with a controller, its workers, and the command line.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::eventually;
+
+/// One of our binaries, beside the test's own executable.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test has an executable");
+    let profile = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/<profile>/deps/<test>");
+    let path = profile.join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace` first",
+        path.display()
+    );
+    path
+}
+
+/// A temporary folder; its processes end with it.
+pub struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a controller with this configuration on free ports.
+    pub fn controller(&self, config: &str) -> Controller {
+        let file = self.path("agentd.yaml");
+        fs::write(&file, config).expect("writable");
+        let mut controller = Controller {
+            state: self.path("controller"),
+            config: file,
+            process: None,
+            http: "127.0.0.1:0".to_owned(),
+            mqtt: "127.0.0.1:0".to_owned(),
+            log: self.path("agentd.log"),
+        };
+        controller.start();
+        controller
+    }
+
+    /// Joins and starts a worker.
+    pub fn worker(&self, controller: &Controller, name: &str) -> Worker {
+        let token = controller.ctl(&["workers", "join-token"]);
+        let line = String::from_utf8(token.stdout).expect("text");
+        let token = line.split_whitespace().last().expect("the join line").to_owned();
+        let mut worker = Worker {
+            name: name.to_owned(),
+            state: self.path(name),
+            log: self.path(&format!("{name}.log")),
+            process: None,
+        };
+        worker.spawn(&["join", &token, "--name", name]);
+        eventually(&format!("worker {name} to be online"), || {
+            let workers = controller.json(&["workers", "-o", "json"]);
+            let found = workers["items"]
+                .as_array()?
+                .iter()
+                .find(|worker| worker["name"] == name)?;
+            (found["state"] == "online").then_some(())
+        });
+        worker
+    }
+}
+
+/// A running `agentd`.
+pub struct Controller {
+    /// Its state folder.
+    pub state: PathBuf,
+    config: PathBuf,
+    process: Option<Child>,
+    http: String,
+    mqtt: String,
+    log: PathBuf,
+}
+
+impl Controller {
+    /// Starts it, again on the ports that it had before.
+    pub fn start(&mut self) {
+        let endpoints = self.state.join("endpoints.json");
+        // a stale file would name ports that nobody listens on yet
+        let _ = fs::remove_file(&endpoints);
+        let mut command = Command::new(binary("agentd"));
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--state-dir")
+            .arg(&self.state);
+        command.args(["--http", &self.http, "--mqtt", &self.mqtt]);
+        self.process = Some(spawn(&mut command, &self.log));
+        let log = self.log.clone();
+        let found: Value = eventually("agentd to listen", || {
+            let text = fs::read_to_string(&endpoints).ok()?;
+            serde_json::from_str(&text).ok()
+        });
+        let text = |name: &str| found[name].as_str().expect("an address").to_owned();
+        self.http = text("http").trim_start_matches("http://").to_owned();
+        self.mqtt = text("mqtt");
+        eventually(&format!("agentd to be ready; see {}", log.display()), || {
+            self.ctl(&["status"]).status.success().then_some(())
+        });
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub fn kill(&mut self) {
+        end(&mut self.process);
+    }
+
+    /// `http://host:port`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// `host:port` of the broker.
+    pub fn mqtt(&self) -> &str {
+        &self.mqtt
+    }
+
+    /// The admin token.
+    pub fn token(&self) -> String {
+        let text = fs::read_to_string(self.state.join("admin.token")).expect("the admin token");
+        text.trim().to_owned()
+    }
+
+    /// Runs `agentctl` with the admin token.
+    pub fn ctl(&self, args: &[&str]) -> Output {
+        self.ctl_in(Path::new("/"), args)
+    }
+
+    /// The same in a folder.
+    pub fn ctl_in(&self, folder: &Path, args: &[&str]) -> Output {
+        Command::new(binary("agentctl"))
+            .args(args)
+            .current_dir(folder)
+            .env("AGENTCTL_URL", self.url())
+            .env("AGENTCTL_TOKEN", self.token())
+            .env("HOME", &self.state)
+            .stdin(Stdio::null())
+            .output()
+            .expect("agentctl starts")
+    }
+
+    /// What `agentctl` prints, as JSON.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.ctl(args);
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!(
+                "{args:?}: {error}: {text}{}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
+    }
+
+    /// A job with its steps.
+    pub fn job(&self, number: u64) -> Value {
+        self.json(&["show", &number.to_string(), "-o", "json"])
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        end(&mut self.process);
+        if std::thread::panicking() {
+            eprintln_tail("agentd", &self.log);
+        }
+    }
+}
+
+/// A running `agent-worker`.
+pub struct Worker {
+    /// Its name.
+    pub name: String,
+    state: PathBuf,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Worker {
+    fn spawn(&mut self, args: &[&str]) {
+        let mut command = Command::new(binary("agent-worker"));
+        command.args(args).arg("--state-dir").arg(&self.state);
+        self.process = Some(spawn(&mut command, &self.log));
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        end(&mut self.process);
+    }
+
+    /// Starts it again with the credential that it has.
+    pub fn start(&mut self) {
+        self.spawn(&[]);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        end(&mut self.process);
+        if std::thread::panicking() {
+            eprintln_tail(&self.name, &self.log);
+        }
+    }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Child {
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log file");
+    let errors = file.try_clone().expect("a second handle");
+    command
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors)
+        .spawn()
+        .expect("the binary starts")
+}
+
+fn end(process: &mut Option<Child>) {
+    if let Some(mut child) = process.take() {
+        // it may have ended by itself
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a failed test shows what the processes said")]
+fn eprintln_tail(name: &str, log: &Path) {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+    eprintln!("--- the end of the log of {name}:\n{tail}\n---");
+}
