@@ -1,9 +1,12 @@
 //! What expressions of a step can see, and the commit that it starts from.
 
-use protocol::spec::{WorkspaceRef, WorkspaceResult};
+use protocol::{
+    job::StepKey,
+    spec::{WorkspaceRef, WorkspaceResult},
+};
 use serde_json::{Map, Value, json};
 
-use crate::workflow::model::StepKind;
+use crate::workflow::{graph, model::StepKind};
 
 use super::world::{Job, Step};
 
@@ -119,48 +122,14 @@ pub fn workspace(job: &Job, step: &Step) -> Option<WorkspaceRef> {
     })
 }
 
-/// What the nearest changing ancestor left behind: by `needs`, then the last round, then around the block.
-fn start_of<'a>(job: &'a Job, step: &'a Step) -> Option<&'a WorkspaceResult> {
-    if let Some(found) = nearest(job, step) {
-        return Some(found);
-    }
-    let block = job.parent(step)?;
-    match step.key.round() {
-        Some(round) if round > 1 => left_by(job, block, round - 1).or_else(|| start_of(job, block)),
-        _ => start_of(job, block),
-    }
-}
-
-/// Breadth first along `needs`: the loader has refused workflows in which two could be meant.
-fn nearest<'a>(job: &'a Job, step: &'a Step) -> Option<&'a WorkspaceResult> {
-    let mut level: Vec<&Step> = step.needs.iter().filter_map(|need| job.step(need)).collect();
-    while !level.is_empty() {
-        if let Some(found) = level.iter().find_map(|need| result_of(job, need)) {
+/// What the nearest changing ancestor left behind; one that was skipped or has failed left nothing.
+fn start_of<'a>(job: &'a Job, step: &Step) -> Option<&'a WorkspaceResult> {
+    let rounds = |block: &StepKey| job.step(block).map_or(0, |block| block.round);
+    let mut key = step.key.clone();
+    loop {
+        key = graph::base_step(&job.workflow, &key, &rounds)?;
+        if let Some(found) = job.step(&key).and_then(|step| step.workspace.as_ref()) {
             return Some(found);
         }
-        level = level
-            .iter()
-            .flat_map(|need| &need.needs)
-            .filter_map(|need| job.step(need))
-            .collect();
     }
-    None
-}
-
-fn result_of<'a>(job: &'a Job, step: &'a Step) -> Option<&'a WorkspaceResult> {
-    match &job.def(step).kind {
-        StepKind::Block { rounds, .. } => {
-            let last = if rounds.is_some() { step.round } else { 0 };
-            (last.min(1)..=last)
-                .rev()
-                .find_map(|round| left_by(job, step, round))
-        }
-        _ => step.workspace.as_ref(),
-    }
-}
-
-/// What the last changing step of a round left behind.
-fn left_by<'a>(job: &'a Job, block: &'a Step, round: u32) -> Option<&'a WorkspaceResult> {
-    let children: Vec<&Step> = job.children(block, round).collect();
-    children.into_iter().rev().find_map(|child| result_of(job, child))
 }
