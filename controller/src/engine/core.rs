@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    orchestrator::{Entropy, Now, World},
+    orchestrator::{Entropy, Now, World, timers::Timer},
     state::{StateError, Store, load},
     telemetry::Telemetry,
 };
@@ -176,6 +176,9 @@ impl Core {
                 worker.live = live;
                 worker.state = state;
                 worker.boot = boot;
+                if !live {
+                    world.timers.insert((now.mono, Timer::Worker(id)));
+                }
             }
         }
         self.world = world;

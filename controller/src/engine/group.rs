@@ -52,12 +52,25 @@ impl Group {
     /// Decides one command.
     pub(super) fn take(&mut self, core: &mut Core, command: Command) {
         let outcome = match command {
-            Command::Decide(event, reply) => self.decide_and_reply(core, event, reply),
-            Command::Submit(job, key, reply) => self.submit(core, *job, key, reply),
-            Command::Join(worker, reply) => self.join(core, *worker, reply),
+            Command::Decide(event, reply) => {
+                let decided = self.look_up_and_decide(core, event);
+                match reply {
+                    Some(reply) => self.reply_when_settled(reply, decided),
+                    None => decided.map(|_| ()),
+                }
+            }
+            Command::Submit(job, key, reply) => {
+                let submitted = self.submit(core, *job, key);
+                self.reply_when_settled(reply, submitted)
+            }
+            Command::Join(worker, reply) => {
+                let joined = self.join(core, *worker);
+                self.reply_when_settled(reply, joined)
+            }
             Command::Write(write) => self.begin(core).and_then(|()| {
-                self.settled.push(write(core.store.connection())?);
-                Ok(())
+                let (settled, written) = write(core.store.connection());
+                self.settled.push(settled);
+                written
             }),
             Command::Inspect(look) => {
                 look(&core.world, self.now);
@@ -88,12 +101,11 @@ impl Group {
         orchestrator::decide(&mut draft, event)
     }
 
-    fn decide_and_reply(
+    fn look_up_and_decide(
         &mut self,
         core: &mut Core,
         mut event: Event,
-        reply: Option<Reply<()>>,
-    ) -> Result<(), StateError> {
+    ) -> Result<Result<(), EngineError>, StateError> {
         self.look_up(core, &mut event)?;
         let said = match &event {
             Event::FromWorker { worker, message, .. } => Some((*worker, message.kind())),
@@ -108,18 +120,26 @@ impl Group {
                 .map_or("a removed worker", |worker| worker.name.as_str());
             core.telemetry.message_ignored(name, kind, refusal);
         }
-        if let Some(reply) = reply {
-            self.reply_when_settled(reply, decided.map_err(EngineError::from));
-        }
-        Ok(())
+        Ok(decided.map_err(EngineError::from))
     }
 
-    fn reply_when_settled<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, EngineError>) {
+    /// Answers when the group is on disk, or has failed: also whoever made it fail.
+    fn reply_when_settled<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        outcome: Result<Result<T, EngineError>, StateError>,
+    ) -> Result<(), StateError> {
+        let (answer, outcome) = match outcome {
+            Ok(answer) => (answer, Ok(())),
+            // the failure of the group takes its place
+            Err(error) => (Err(EngineError::Gone), Err(error)),
+        };
         self.settled.push(Box::new(move |failure| {
             let answer = failure.map_or(answer, |error| Err(EngineError::State(error.clone())));
             // a caller that gave up does not want the answer
             let _ = reply.send(answer);
         }));
+        outcome
     }
 
     /// Brings what the event names from the tables into reach of the decision.
@@ -177,8 +197,7 @@ impl Group {
         core: &mut Core,
         mut job: Job,
         key: Option<SubmitKey>,
-        reply: Reply<Submitted>,
-    ) -> Result<(), StateError> {
+    ) -> Result<Result<Submitted, EngineError>, StateError> {
         if let Some(key) = &key {
             self.begin(core)?;
             if let Some(earlier) = jobs::earlier_submit(core.store.connection(), key.token, &key.key)? {
@@ -193,8 +212,7 @@ impl Group {
                 } else {
                     Err(EngineError::IdempotencyMismatch)
                 };
-                self.reply_when_settled(reply, answer);
-                return Ok(());
+                return Ok(answer);
             }
         }
         job.number = core.store.take_number();
@@ -217,11 +235,10 @@ impl Group {
                 now_ms,
             )?;
         }
-        self.reply_when_settled(reply, decided.map(|()| submitted).map_err(EngineError::from));
-        Ok(())
+        Ok(decided.map(|()| submitted).map_err(EngineError::from))
     }
 
-    fn join(&mut self, core: &mut Core, new: NewWorker, reply: Reply<String>) -> Result<(), StateError> {
+    fn join(&mut self, core: &mut Core, new: NewWorker) -> Result<Result<String, EngineError>, StateError> {
         self.begin(core)?;
         let NewWorker {
             join_sha256,
@@ -230,16 +247,14 @@ impl Group {
         } = new;
         let connection = core.store.connection();
         if !workers::use_join_token(connection, &join_sha256, worker.id, self.now.wall)? {
-            self.reply_when_settled(reply, Err(EngineError::JoinToken));
-            return Ok(());
+            return Ok(Err(EngineError::JoinToken));
         }
         worker.name = workers::free_name(connection, &worker.name)?;
         worker.joined_at = self.now.wall;
         workers::insert(connection, &worker, &secret_sha256)?;
         let name = worker.name.clone();
         let decided = self.decide(core, Event::WorkerJoined(Box::new(worker)));
-        self.reply_when_settled(reply, decided.map(|()| name).map_err(EngineError::from));
-        Ok(())
+        Ok(decided.map(|()| name).map_err(EngineError::from))
     }
 
     /// Deadlines that have passed, then everything that can be offered.

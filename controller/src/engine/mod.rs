@@ -94,7 +94,7 @@ pub struct NewWorker {
 
 type Look = Box<dyn FnOnce(&World, Now) + Send>;
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
-type Write = Box<dyn FnOnce(&Connection) -> Result<Settled, StateError> + Send>;
+type Write = Box<dyn FnOnce(&Connection) -> (Settled, Result<(), StateError>) + Send>;
 /// What is to be told to the caller of a write, once it is on disk or was given up.
 type Settled = Box<dyn FnOnce(Option<&Arc<StateError>>) + Send>;
 
@@ -172,13 +172,19 @@ impl Engine {
     {
         self.ask(|reply: Reply<T>| {
             Command::Write(Box::new(move |connection| {
-                let value = write(connection)?;
+                let (value, outcome) = match write(connection) {
+                    Ok(value) => (Some(value), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
                 let settled: Settled = Box::new(move |failure| {
-                    let answer = failure.map_or(Ok(value), |error| Err(EngineError::State(error.clone())));
+                    let answer = match failure {
+                        Some(error) => Err(EngineError::State(error.clone())),
+                        None => value.ok_or(EngineError::Gone),
+                    };
                     // a caller that gave up does not want the answer
                     let _ = reply.send(answer);
                 });
-                Ok(settled)
+                (settled, outcome)
             }))
         })
         .await

@@ -113,6 +113,7 @@ impl Draft<'_> {
             Some(progress.attempt),
             data,
         );
+        self.is_within_budget(job);
     }
 
     /// A sign of life of one attempt, from the worker that the transport names.
@@ -197,6 +198,7 @@ impl Draft<'_> {
         step.error = None;
         self.current_mut(job, key).error = None;
         self.accepted(job, key);
+        self.settle(job);
     }
 
     /// Rule 5.
@@ -225,6 +227,7 @@ impl Draft<'_> {
 
     /// Rule 6c.
     pub(super) fn checkpoint(&mut self, worker: WorkerId, checkpoint: Checkpoint) -> Result<(), Refusal> {
+        self.known(worker)?;
         let (job, key) = self
             .world
             .place_of(checkpoint.attempt)

@@ -31,7 +31,7 @@ impl Draft<'_> {
         hello: Hello,
         facts: &Facts,
     ) -> Result<(), Refusal> {
-        let worker = self.world.workers.get(&id).ok_or(Refusal::Removed)?;
+        let worker = self.known(id)?;
         let synced = worker.live && worker.session == Some(session);
         let newer = worker.session.is_none_or(|stored| session.is_newer_than(&stored));
         if !synced && !newer {

@@ -17,7 +17,7 @@ use super::{
     event::Refusal,
     settle::{ended, top_steps},
     timers::Timer,
-    world::Job,
+    world::{Job, Step},
 };
 use crate::workflow::model::OnConflict;
 
@@ -49,12 +49,12 @@ impl Draft<'_> {
             return Ok(());
         };
         let same_group = |other: &&Job| other.group.as_ref() == Some(group) && !other.state.is_terminal();
-        let mut open: Vec<(u64, JobId)> = self
+        let mut open: Vec<(u64, JobId, bool)> = self
             .world
             .jobs
             .values()
             .filter(same_group)
-            .map(|other| (other.number, other.id))
+            .map(|other| (other.number, other.id, other.cancel_requested))
             .collect();
         open.sort_unstable();
         let excess = (open.len() + 1).saturating_sub(rule.max as usize);
@@ -68,7 +68,9 @@ impl Draft<'_> {
             }
             OnConflict::Reject => {}
             OnConflict::CancelOld => {
-                for (_, old) in open.into_iter().take(excess) {
+                // a second cancel would also stop the closing steps
+                let old = open.into_iter().take(excess).filter(|(.., stops)| !stops);
+                for (_, old, _) in old {
                     self.cancel_job(old)?;
                 }
             }
@@ -114,12 +116,17 @@ impl Draft<'_> {
             self.world.timers.insert((due, Timer::Job(id)));
             return;
         }
+        let reason = format!("the job ran longer than its limit of {timeout}");
+        self.fail_job(id, reason, CancelReason::Timeout);
+    }
+
+    /// The job is stopped because a limit was reached; it fails when its closing steps have ended.
+    pub(super) fn fail_job(&mut self, id: JobId, reason: String, why: CancelReason) {
         let job = self.job_mut(id);
         job.cancel_requested = true;
         job.overdue = true;
-        let reason = format!("the job ran longer than its limit of {timeout}");
         self.set_job_state(id, JobState::Cancelling, Some(reason));
-        self.stop_steps(id, false, CancelReason::Timeout);
+        self.stop_steps(id, false, why);
         self.settle(id);
     }
 
@@ -127,7 +134,9 @@ impl Draft<'_> {
         let steps: Vec<(StepKey, StepState, bool)> = self.world.jobs[&id]
             .steps
             .iter()
-            .filter(|step| !step.state.is_terminal() && (closing_too || !step.is_closing()))
+            .filter(|step| !step.state.is_terminal())
+            // nobody can resume a parked step of a job that is being stopped
+            .filter(|step| closing_too || !step.is_closing() || step.state == StepState::Parked)
             .map(|step| (step.key.clone(), step.state, step.attempts.is_empty()))
             .collect();
         for (key, state, no_attempt) in steps {
@@ -168,6 +177,7 @@ impl Draft<'_> {
         let again: Vec<StepKey> = job
             .steps
             .iter()
+            .filter(|step| !in_allowed_failure(job, step))
             .filter(|step| match step.state {
                 StepState::Failed => !job.def(step).allow_failure,
                 StepState::Cancelled => true,
@@ -231,6 +241,7 @@ impl Draft<'_> {
             .filter(|step| step.state == StepState::Parked)
             .map(|step| step.key.clone())
             .collect();
+        self.renew_budget(id);
         self.set_job_state(id, JobState::Running, None);
         for key in parked {
             let step = self.step_mut(id, &key);
@@ -292,4 +303,12 @@ impl Draft<'_> {
             self.world.limits.grace_command_ms
         }
     }
+}
+
+/// Whether a block around the step failed and may: then nothing inside it runs again.
+fn in_allowed_failure(job: &Job, step: &Step) -> bool {
+    let block = job.parent(step);
+    block.is_some_and(|block| {
+        block.state == StepState::Failed && job.def(block).allow_failure || in_allowed_failure(job, block)
+    })
 }

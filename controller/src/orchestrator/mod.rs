@@ -7,6 +7,7 @@
 //! the effects out only after the commit. Rule numbers are those of the design.
 
 pub mod attempt;
+pub mod budget;
 pub mod draft;
 pub mod event;
 pub mod hello;

@@ -178,14 +178,15 @@ pub fn place(world: &World, job: &Job, step: &Step, now_mono: u64) -> Placement 
 
 impl Draft<'_> {
     /// A new attempt of a ready step is offered; the previous one, if it may still run, is superseded.
-    pub(crate) fn offer(&mut self, id: JobId, key: &StepKey, worker: WorkerId) {
+    /// False if the step cannot be said and has failed, so that the slot is still free.
+    pub(crate) fn offer(&mut self, id: JobId, key: &StepKey, worker: WorkerId) -> bool {
         let job = &self.world.jobs[&id];
         let step = job.step(key).expect("ready steps exist");
         if let Err(error) = spec::step_spec(self.world, job, step, &self.world.workers[&worker]) {
             self.step_mut(id, key).error = Some(error);
             self.set_step_state(id, key, StepState::Failed);
             self.settle(id);
-            return;
+            return false;
         }
         if let Some(previous) = step
             .current()
@@ -213,6 +214,7 @@ impl Draft<'_> {
             self.set_job_state(id, JobState::Running, None);
         }
         self.say_assign(id, key);
+        true
     }
 
     fn new_attempt(&mut self, id: JobId, key: &StepKey, worker: WorkerId) -> Attempt {

@@ -30,6 +30,7 @@ impl Draft<'_> {
         result: StepResult,
         facts: &Facts,
     ) -> Result<(), Refusal> {
+        self.known(worker)?;
         let attempt = result.attempt;
         let Some((job, key)) = self.world.place_of(attempt) else {
             let verdict = if facts.recorded.contains(&attempt) {
@@ -74,10 +75,23 @@ impl Draft<'_> {
             self.ack(worker, attempt, AckVerdict::Missing(facts.missing.clone()));
             return Ok(());
         }
+        let was_parked = step.state == StepState::Parked;
         self.apply(job, &key, result);
+        if was_parked {
+            self.unpark_job(job);
+        }
         self.ack(worker, attempt, AckVerdict::Applied);
         self.settle(job);
         Ok(())
+    }
+
+    /// The result decided the step for which the job was parked: nobody has to resume it.
+    fn unpark_job(&mut self, id: JobId) {
+        let job = &self.world.jobs[&id];
+        let waits = job.steps.iter().any(|step| step.state == StepState::Parked);
+        if job.state == JobState::Parked && !waits {
+            self.set_job_state(id, JobState::Running, None);
+        }
     }
 
     fn ack(&mut self, worker: WorkerId, attempt: AttemptId, verdict: AckVerdict) {
@@ -141,7 +155,7 @@ impl Draft<'_> {
             }
             (Some(CancelReason::Budget), _) => {
                 self.set_attempt_state(job, key, AttemptState::Cancelled);
-                self.park_step(job, key, "its budget is spent");
+                self.stopped_by_budget(job, key);
             }
             (Some(CancelReason::Timeout), _) | (None, Outcome::TimedOut) => self.timed_out(job, key),
             (None, Outcome::Killed) => {
@@ -268,7 +282,11 @@ impl Draft<'_> {
             self.timed_out(job, key);
         } else {
             self.set_attempt_state(job, key, AttemptState::Lost);
-            self.set_step_state(job, key, StepState::Cancelled);
+            if why == Some(CancelReason::Budget) {
+                self.stopped_by_budget(job, key);
+            } else {
+                self.set_step_state(job, key, StepState::Cancelled);
+            }
         }
         self.say_cancel(worker, id, why.unwrap_or(CancelReason::User));
         self.settle(job);
@@ -283,6 +301,11 @@ impl Draft<'_> {
             .iter()
             .find(|known| known.id == attempt)
             .ok_or(Refusal::Unknown("attempt"))?;
+        if owner.state == JobState::Cancelling {
+            return Err(Refusal::Salvage(
+                "the job is being stopped: wait until it has ended",
+            ));
+        }
         let late = known
             .late
             .clone()
@@ -313,7 +336,13 @@ impl Draft<'_> {
         step.workspace = late.workspace.or(step.workspace.take());
         self.set_step_state(job, key, StepState::Succeeded);
         self.unblock_later(job, key);
-        self.set_job_state(job, JobState::Running, None);
+        let owner = self.job_mut(job);
+        owner.cancel_requested = false;
+        owner.overdue = false;
+        let waits = owner.steps.iter().any(|step| step.state == StepState::Parked);
+        if !waits {
+            self.set_job_state(job, JobState::Running, None);
+        }
         self.settle(job);
         Ok(())
     }

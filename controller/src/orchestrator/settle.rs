@@ -378,7 +378,7 @@ impl Draft<'_> {
 
     fn end_job(&mut self, id: JobId) {
         let job = &self.world.jobs[&id];
-        let top = |step: &&Step| step.path.len() == 1 || step.is_closing();
+        let top = |step: &&Step| step.path.len() == 1 || step.is_closing() && step.path.len() == 2;
         let failed = job.steps.iter().filter(top).any(|step| !ended(job, step));
         let broken = job
             .steps

@@ -1,1 +1,5 @@
-//! Every transition rule, exercised.
+//! The rules of the design one by one, and whole jobs.
+
+mod jobs;
+mod rules;
+pub(crate) mod sim;

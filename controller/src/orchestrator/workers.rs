@@ -30,17 +30,24 @@ impl Draft<'_> {
         self.event(EventKind::WorkerJoined, None, None, None, json!({"worker": name}));
     }
 
+    /// A worker that was not removed.
+    pub(super) fn known(&self, id: WorkerId) -> Result<&Worker, Refusal> {
+        let worker = self.world.workers.get(&id);
+        worker
+            .filter(|worker| worker.wanted != Wanted::Removed)
+            .ok_or(Refusal::Removed)
+    }
+
     /// Notes that the worker spoke, and refuses what does not belong to its current session.
     pub(super) fn heard(&mut self, id: WorkerId, session: Session) -> Result<(), Refusal> {
         let wall = self.now.wall;
-        let worker = self.world.workers.get_mut(&id).ok_or(Refusal::Removed)?;
-        if worker.wanted == Wanted::Removed {
-            return Err(Refusal::Removed);
-        }
+        let worker = self.known(id)?;
         if !worker.live || worker.session != Some(session) {
             return Err(Refusal::StaleSession);
         }
-        worker.last_seen_at = Some(wall);
+        if let Some(worker) = self.world.workers.get_mut(&id) {
+            worker.last_seen_at = Some(wall);
+        }
         self.set_worker_state(id, WorkerState::Online);
         Ok(())
     }

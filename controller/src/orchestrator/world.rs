@@ -320,7 +320,9 @@ impl World {
                 self.attempts.insert(attempt.id, (job.id, step.key.clone()));
                 if attempt.state.is_open() {
                     self.timers.insert((attempt.due, Timer::Attempt(attempt.id)));
-                    self.timers.insert((attempt.hard_due, Timer::Hard(attempt.id)));
+                    if attempt.hard_due != u64::MAX {
+                        self.timers.insert((attempt.hard_due, Timer::Hard(attempt.id)));
+                    }
                     if let Some(worker) = self.workers.get_mut(&attempt.worker) {
                         worker.used += 1;
                     }
@@ -411,11 +413,12 @@ impl Step {
 /// The definition at a path of names; the first name `finally` leads to the closing steps.
 pub fn find_def<'a>(workflow: &'a Workflow, path: &[String]) -> Option<&'a StepDef> {
     let (first, rest) = path.split_first()?;
-    if first == "finally" {
-        return workflow.finally.get(rest.first()?);
-    }
+    let (first, rest, steps) = match (first.as_str(), rest.split_first()) {
+        ("finally", Some((first, rest))) => (first, rest, &workflow.finally),
+        _ => (first, rest, &workflow.steps),
+    };
     rest.iter()
-        .try_fold(workflow.steps.get(first)?, |def, name| match &def.kind {
+        .try_fold(steps.get(first)?, |def, name| match &def.kind {
             StepKind::Block { steps, .. } => steps.get(name),
             _ => None,
         })

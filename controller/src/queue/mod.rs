@@ -38,8 +38,7 @@ pub fn dispatch(draft: &mut Draft<'_>) {
         let owner = &draft.world.jobs[&job];
         let step = owner.step(&key).expect("ready steps exist");
         if let Placement::On(worker) = place(draft.world, owner, step, draft.now.mono) {
-            draft.offer(job, &key, worker);
-            free -= 1;
+            free -= u32::from(draft.offer(job, &key, worker));
         }
     }
 }
@@ -77,17 +76,6 @@ impl Draft<'_> {
         {
             return false;
         }
-        let Some(budget) = job.budget else {
-            return true;
-        };
-        let tokens = budget.tokens.is_some_and(|cap| job.usage.tokens() >= cap);
-        let money = budget
-            .usd
-            .is_some_and(|cap| job.usage.cost_microusd as f64 >= cap * 1e6);
-        if tokens || money {
-            let what = if tokens { "token" } else { "money" };
-            self.set_job_state(id, JobState::Parked, Some(format!("its {what} budget is spent")));
-        }
-        !(tokens || money)
+        self.is_within_budget(id)
     }
 }
