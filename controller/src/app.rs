@@ -234,6 +234,7 @@ fn world(config: &Config, providers: &[ProviderDefinition]) -> World {
             infra_retries: limits.infra_retries,
             cancel_grace_ms: limits.cancel_grace_s * 1000,
             check_ms: limits.check_s * 1000,
+            log_bytes: limits.log_bytes,
         },
         models: Models {
             aliases: config.models.clone(),

@@ -46,6 +46,7 @@ impl Draft<'_> {
             } else {
                 0
             },
+            log_bytes: self.world.limits.log_bytes,
             ..Sync::default()
         };
         let mut say_again = vec![];

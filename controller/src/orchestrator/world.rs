@@ -51,7 +51,7 @@ pub struct World {
 /// Order of dispatch: higher priority, then older job, then order within the job.
 pub type ReadyKey = (Reverse<i32>, JobNumber, String, JobId, StepKey);
 
-/// `limits:` of the configuration, in milliseconds.
+/// `limits:` of the configuration, times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long an offer waits for its Accept before it is said again.
@@ -68,6 +68,8 @@ pub struct Limits {
     pub cancel_grace_ms: u64,
     /// Time limit of one check command.
     pub check_ms: u64,
+    /// What is kept of one step's log, in bytes.
+    pub log_bytes: u64,
 }
 
 impl Default for Limits {
@@ -81,6 +83,7 @@ impl Default for Limits {
             infra_retries: 5,
             cancel_grace_ms: 10_000,
             check_ms: 120_000,
+            log_bytes: 16 << 20,
         }
     }
 }
