@@ -31,10 +31,11 @@ impl Session {
             places: Places::from_env(),
             progress: global.progress,
             no_input: global.no_input,
+            // an empty variable is one that is not set
             wishes: Wishes {
-                url: global.url,
-                token: global.token,
-                context: global.context,
+                url: global.url.filter(|url| !url.is_empty()),
+                token: global.token.filter(|token| !token.is_empty()),
+                context: global.context.filter(|context| !context.is_empty()),
             },
         }
     }
