@@ -79,11 +79,11 @@ impl BlobCache {
         self.folder.join(sha256.to_string())
     }
 
-    /// A file with the bytes of a blob.
+    /// A file with the bytes of a blob. What is there already is verified again:
+    /// a kept file shares its bytes with the one that a step made and may have changed since.
     async fn fetch(&self, blob: BlobRef, stop: &CancellationToken) -> Result<PathBuf, HttpError> {
         let file = self.path(&blob.sha256);
-        let there = tokio::fs::metadata(&file).await;
-        if there.is_ok_and(|metadata| metadata.len() == blob.size) {
+        if hash_file(file.clone()).await.is_ok_and(|there| there == blob) {
             return Ok(file);
         }
         persistently(stop, || self.download(blob, &file)).await?;

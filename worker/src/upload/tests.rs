@@ -262,6 +262,12 @@ async fn a_download_is_verified_and_kept() {
     assert_eq!(std::fs::read(&file).expect("there"), bytes);
     bench.server.blobs.lock().expect("no panic").clear();
     assert_eq!(bench.blobs.fetch(blob).await.expect("from the cache"), file);
+    std::fs::write(&file, b"evil bytes").expect("changed");
+    bench
+        .blobs
+        .fetch(blob)
+        .await
+        .expect_err("changed bytes are not served");
     let other = blob_of(b"other");
     let error = bench.blobs.fetch(other).await.expect_err("unknown");
     assert!(error.to_string().contains("404"), "{error}");
