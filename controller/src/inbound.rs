@@ -1,5 +1,8 @@
 //! What workers say goes from the broker's channel to the engine, in order.
 
+use std::collections::HashMap;
+
+use protocol::id::WorkerId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +10,8 @@ use crate::{broker::BrokerEvent, engine::Engine, orchestrator::Event};
 
 /// Runs until the process stops or the broker is gone.
 pub async fn pump(mut events: mpsc::Receiver<BrokerEvent>, engine: Engine, stop: CancellationToken) {
+    // a replaced connection may end after the one that replaced it began, and says nothing about it
+    let mut connections: HashMap<WorkerId, u64> = HashMap::new();
     loop {
         let event = tokio::select! {
             biased;
@@ -16,8 +21,18 @@ pub async fn pump(mut events: mpsc::Receiver<BrokerEvent>, engine: Engine, stop:
         match event {
             None => return,
             // a connection says nothing: the worker's Hello does
-            Some(BrokerEvent::WorkerConnected { .. }) => {}
-            Some(BrokerEvent::WorkerDisconnected { worker, end, .. }) => {
+            Some(BrokerEvent::WorkerConnected { worker, connection }) => {
+                connections.insert(worker, connection);
+            }
+            Some(BrokerEvent::WorkerDisconnected {
+                worker,
+                connection,
+                end,
+            }) => {
+                if connections.get(&worker).is_some_and(|last| *last > connection) {
+                    continue;
+                }
+                connections.remove(&worker);
                 let by_host = end.by_host();
                 engine.tell(Event::WorkerDisconnected { worker, by_host }).await;
             }

@@ -171,6 +171,7 @@ async fn check(api: &Api, wish: SubmitJob) -> ApiResult<Job> {
         reason: None,
         cancel_requested: false,
         overdue: false,
+        revived_at: None,
         usage: Usage::default(),
         steps: vec![],
     };

@@ -216,7 +216,7 @@ pub(super) async fn join(
         session: None,
         live: false,
         boot: None,
-        closed_at: None,
+        closed: None,
         warm: std::collections::VecDeque::new(),
     };
     let id = worker.id;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    orchestrator::{Entropy, Now, World, timers::Timer},
+    orchestrator::{Entropy, Now, World, timers::Timer, workers::CLOSED_MS},
     state::{StateError, Store, load},
     telemetry::Telemetry,
 };
@@ -158,7 +158,15 @@ impl Core {
             .world
             .workers
             .values()
-            .map(|worker| (worker.id, worker.live, worker.state, worker.session, worker.boot))
+            .map(|worker| {
+                (
+                    worker.id,
+                    worker.live,
+                    worker.state,
+                    worker.session,
+                    worker.closed,
+                )
+            })
             .collect();
         let mut world = World {
             limits: self.world.limits,
@@ -167,7 +175,7 @@ impl Core {
         };
         let now = self.now();
         load::world(self.store.connection(), &mut world, now)?;
-        for (id, live, state, session, boot) in live {
+        for (id, live, state, session, closed) in live {
             if let Some(worker) = world
                 .workers
                 .get_mut(&id)
@@ -175,9 +183,9 @@ impl Core {
             {
                 worker.live = live;
                 worker.state = state;
-                worker.boot = boot;
-                if !live {
-                    world.timers.insert((now.mono, Timer::Worker(id)));
+                worker.closed = closed;
+                if let Some(closed) = closed {
+                    world.timers.insert((closed.at + CLOSED_MS, Timer::Worker(id)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::{
     event::Event as CommittedEvent,
-    id::JobId,
+    id::{AttemptId, JobId},
     message::{FromWorker, StepResult},
     worker::Wanted,
 };
@@ -151,11 +151,7 @@ impl Group {
             | Event::Salvage { job, .. }
                 if !core.world.jobs.contains_key(job) =>
             {
-                let limits = core.world.limits;
-                if let Some(found) = load::job(core.store.connection(), *job, &limits, self.now)? {
-                    core.world.adopt_job(found);
-                    self.fetched.push(*job);
-                }
+                self.fetch(core, *job)?;
             }
             Event::FromWorker { message, facts, .. } => match &**message {
                 FromWorker::Hello(hello) => {
@@ -168,12 +164,41 @@ impl Group {
                         }
                     }
                 }
-                FromWorker::Result(result) => *facts = facts_of(core, result)?,
+                FromWorker::Result(result) => {
+                    *facts = facts_of(core, result)?;
+                    self.fetch_of_late(core, result.attempt, facts)?;
+                }
                 _ => {}
             },
             _ => {}
         }
         Ok(())
+    }
+
+    /// Brings a job that has ended back into the world, for one decision.
+    fn fetch(&mut self, core: &mut Core, job: JobId) -> Result<(), StateError> {
+        let limits = core.world.limits;
+        if let Some(found) = load::job(core.store.connection(), job, &limits, self.now)? {
+            core.world.adopt_job(found);
+            self.fetched.push(job);
+        }
+        Ok(())
+    }
+
+    /// The first result of an attempt whose job has ended: it is kept with the attempt, and charged.
+    fn fetch_of_late(
+        &mut self,
+        core: &mut Core,
+        attempt: AttemptId,
+        facts: &Facts,
+    ) -> Result<(), StateError> {
+        if core.world.attempts.contains_key(&attempt) || facts.recorded.contains(&attempt) {
+            return Ok(());
+        }
+        match attempts::owner(core.store.connection(), attempt)? {
+            Some(owner) => self.fetch(core, owner.job),
+            None => Ok(()),
+        }
     }
 
     /// A worker has seen a higher epoch: a restored backup, or a clock that started in 1970.

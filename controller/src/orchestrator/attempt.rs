@@ -93,7 +93,7 @@ impl Draft<'_> {
         let Some((job, key)) = self.world.place_of(progress.attempt) else {
             return;
         };
-        self.charge(job, &key, progress.usage);
+        self.charge(job, &key, progress.attempt, progress.usage);
         let attempt = self.current_mut(job, &key);
         if progress.model.is_some() {
             attempt.model.clone_from(&progress.model);
@@ -211,11 +211,20 @@ impl Draft<'_> {
         self.heard(worker, session)?;
         let (job, key) = self.world.place_of(reject.attempt).ok_or(Refusal::StaleAttempt)?;
         let step = self.world.step(job, &key).ok_or(Refusal::StaleAttempt)?;
-        let offered = step.current().is_some_and(|current| {
-            current.id == reject.attempt && current.worker == worker && current.state == AttemptState::Offered
-        });
-        if !offered || step.state.is_terminal() {
-            return Err(Refusal::StaleAttempt);
+        let current = step
+            .current()
+            .filter(|current| current.id == reject.attempt && current.worker == worker)
+            .ok_or(Refusal::StaleAttempt)?;
+        match current.state {
+            AttemptState::Offered => {}
+            AttemptState::Cancelling => {
+                // it never began, so that there is nothing to wait for
+                let why = current.cancel.unwrap_or(CancelReason::User);
+                self.end_stopped(job, &key, why);
+                self.settle(job);
+                return Ok(());
+            }
+            _ => return Err(Refusal::StaleAttempt),
         }
         self.set_attempt_state(job, &key, AttemptState::Rejected);
         let message = format!("the worker refused it ({}): {}", reject.why, reject.detail);
@@ -389,9 +398,14 @@ impl Draft<'_> {
         self.say(worker, ToWorker::Cancel(cancel));
     }
 
-    /// Brings the usage of a step's current attempt to a new total, and the sums with it.
-    pub(super) fn charge(&mut self, job: JobId, key: &StepKey, total: Usage) {
-        let attempt = self.current_mut(job, key);
+    /// Brings the usage of an attempt to a new total, and the sums with it: superseded work is paid for
+    /// as well.
+    pub(super) fn charge(&mut self, job: JobId, key: &StepKey, attempt: AttemptId, total: Usage) {
+        self.changes.attempts.insert(attempt);
+        let step = self.step_mut(job, key);
+        let Some(attempt) = step.attempts.iter_mut().find(|known| known.id == attempt) else {
+            return;
+        };
         let added = Usage {
             input_tokens: total.input_tokens.saturating_sub(attempt.usage.input_tokens),
             cached_tokens: total.cached_tokens.saturating_sub(attempt.usage.cached_tokens),

@@ -104,7 +104,7 @@ impl Draft<'_> {
         worker.version = hello.version.chars().take(40).collect();
         worker.load = hello.load;
         worker.last_seen_at = Some(wall);
-        worker.closed_at = None;
+        worker.closed = None;
         self.set_worker_state(id, WorkerState::Online);
     }
 

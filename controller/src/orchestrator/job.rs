@@ -28,19 +28,23 @@ impl Draft<'_> {
         let id = job.id;
         job.steps = top_steps(&job.workflow);
         let data = json!({"title": job.title, "workflow": job.workflow.name, "state": job.state});
-        if let Some(timeout) = job.workflow.timeout {
-            self.world
-                .timers
-                .insert((self.now.mono + timeout.0, Timer::Job(id)));
-        }
         for step in &job.steps {
             self.changes.steps.insert((id, step.key.clone()));
         }
         self.world.jobs.insert(id, job);
         self.changes.jobs.insert(id);
+        self.limit_job(id);
         self.event(EventKind::JobCreated, Some(id), None, None, data);
         self.settle(id);
         Ok(())
+    }
+
+    /// The job's own time limit begins now.
+    fn limit_job(&mut self, id: JobId) {
+        if let Some(timeout) = self.world.jobs[&id].workflow.timeout {
+            let due = self.now.mono.saturating_add(timeout.0);
+            self.world.timers.insert((due, Timer::Job(id)));
+        }
     }
 
     /// What the workflow says about a full concurrency group.
@@ -109,8 +113,8 @@ impl Draft<'_> {
         let Some(timeout) = job.workflow.timeout else {
             return;
         };
-        let left =
-            (job.created_at + SignedDuration::from_millis(timeout.0 as i64)).duration_since(self.now.wall);
+        let since = job.revived_at.unwrap_or(job.created_at);
+        let left = (since + SignedDuration::from_millis(timeout.0 as i64)).duration_since(self.now.wall);
         if left.is_positive() {
             let due = self.now.mono + left.as_millis() as u64;
             self.world.timers.insert((due, Timer::Job(id)));
@@ -163,13 +167,23 @@ impl Draft<'_> {
                 why: "only a failed or cancelled job can be retried",
             });
         }
-        let job = self.job_mut(id);
-        job.cancel_requested = false;
-        job.overdue = false;
-        self.set_job_state(id, JobState::Running, None);
+        self.revive_job(id);
+        self.renew_budget(id);
         self.revive_steps(id);
         self.settle(id);
         Ok(())
+    }
+
+    /// A job that had ended waits to be dispatched again, as a new one does.
+    pub(super) fn revive_job(&mut self, id: JobId) {
+        let wall = self.now.wall;
+        let job = self.job_mut(id);
+        job.cancel_requested = false;
+        job.overdue = false;
+        job.started_at = None;
+        job.revived_at = Some(wall);
+        self.set_job_state(id, JobState::Queued, None);
+        self.limit_job(id);
     }
 
     fn revive_steps(&mut self, id: JobId) {
@@ -177,14 +191,7 @@ impl Draft<'_> {
         let again: Vec<StepKey> = job
             .steps
             .iter()
-            .filter(|step| !in_allowed_failure(job, step))
-            .filter(|step| match step.state {
-                StepState::Failed => !job.def(step).allow_failure,
-                StepState::Cancelled => true,
-                StepState::Skipped => step.skipped_by_need || step.is_closing(),
-                StepState::Succeeded => step.is_closing(),
-                _ => false,
-            })
+            .filter(|step| runs_again(job, step))
             .map(|step| step.key.clone())
             .collect();
         for key in &again {
@@ -193,7 +200,7 @@ impl Draft<'_> {
     }
 
     /// A step gets its budgets back and waits for its needs; a block goes on where it ended.
-    fn reset_step(&mut self, id: JobId, key: &StepKey) {
+    pub(super) fn reset_step(&mut self, id: JobId, key: &StepKey) {
         let retries = self.world.limits.infra_retries;
         let job = &self.world.jobs[&id];
         let step = job.step(key).expect("listed by the caller");
@@ -258,27 +265,6 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// After a salvage: steps that were skipped or cancelled for want of a need look again.
-    pub(super) fn unblock_later(&mut self, id: JobId, key: &StepKey) {
-        let mut reached = vec![key.clone()];
-        let mut index = 0;
-        while let Some(done) = reached.get(index).cloned() {
-            index += 1;
-            let job = &self.world.jobs[&id];
-            let later: Vec<StepKey> = job
-                .steps
-                .iter()
-                .filter(|step| step.needs.contains(&done) && step.attempts.is_empty())
-                .filter(|step| matches!(step.state, StepState::Skipped | StepState::Cancelled))
-                .map(|step| step.key.clone())
-                .collect();
-            for key in later {
-                self.reset_step(id, &key);
-                reached.push(key);
-            }
-        }
-    }
-
     /// A person stops or resumes dispatch as a whole.
     pub(super) fn pause_dispatch(&mut self, paused: bool) {
         self.world.paused = paused;
@@ -303,6 +289,18 @@ impl Draft<'_> {
             self.world.limits.grace_command_ms
         }
     }
+}
+
+/// Whether a step that has ended runs again when its job is brought back.
+pub(super) fn runs_again(job: &Job, step: &Step) -> bool {
+    let again = match step.state {
+        StepState::Failed => !job.def(step).allow_failure,
+        StepState::Cancelled => true,
+        StepState::Skipped => step.skipped_by_need || step.is_closing(),
+        StepState::Succeeded => step.is_closing(),
+        _ => false,
+    };
+    again && !in_allowed_failure(job, step)
 }
 
 /// Whether a block around the step failed and may: then nothing inside it runs again.

@@ -15,6 +15,7 @@ pub mod job;
 pub mod models;
 pub mod place;
 pub mod result;
+pub mod salvage;
 pub mod scope;
 pub mod settle;
 pub mod spec;

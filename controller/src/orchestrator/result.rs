@@ -85,8 +85,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The result decided the step for which the job was parked: nobody has to resume it.
-    fn unpark_job(&mut self, id: JobId) {
+    /// The step for which the job was parked has its result: nobody has to resume it.
+    pub(super) fn unpark_job(&mut self, id: JobId) {
         let job = &self.world.jobs[&id];
         let waits = job.steps.iter().any(|step| step.state == StepState::Parked);
         if job.state == JobState::Parked && !waits {
@@ -101,13 +101,12 @@ impl Draft<'_> {
     /// Rule 9a: the result came too late and is kept for salvage.
     fn keep_late(&mut self, job: JobId, key: &StepKey, result: StepResult) {
         let id = result.attempt;
-        let usage = result.usage;
+        self.charge(job, key, id, result.usage);
         let outcome = result.outcome;
         self.changes.attempts.insert(id);
         let step = self.step_mut(job, key);
         if let Some(attempt) = step.attempts.iter_mut().find(|attempt| attempt.id == id) {
             attempt.recorded = true;
-            attempt.usage = usage;
             attempt.late = Some(Box::new(result));
         }
         let text = format!("a late result ({outcome}) of a superseded attempt is kept for salvage");
@@ -118,11 +117,12 @@ impl Draft<'_> {
             Some(id),
             json!({"text": text}),
         );
+        self.is_within_budget(job);
     }
 
     /// The result becomes the attempt's, and the step's if it decides it.
     pub(super) fn apply(&mut self, job: JobId, key: &StepKey, result: StepResult) {
-        self.charge(job, key, result.usage);
+        self.charge(job, key, result.attempt, result.usage);
         for artifact in &result.artifacts {
             let row = (job, key.clone(), result.attempt, artifact.clone());
             self.changes.artifacts.push(row);
@@ -149,15 +149,8 @@ impl Draft<'_> {
         let stopped = (state == AttemptState::Cancelling).then_some(cancel).flatten();
         match (stopped, result.outcome) {
             (_, Outcome::Ok) => self.succeed(job, key, stopped),
-            (Some(CancelReason::User | CancelReason::Superseded), _) => {
-                self.set_attempt_state(job, key, AttemptState::Cancelled);
-                self.set_step_state(job, key, StepState::Cancelled);
-            }
-            (Some(CancelReason::Budget), _) => {
-                self.set_attempt_state(job, key, AttemptState::Cancelled);
-                self.stopped_by_budget(job, key);
-            }
-            (Some(CancelReason::Timeout), _) | (None, Outcome::TimedOut) => self.timed_out(job, key),
+            (Some(why), _) => self.end_stopped(job, key, why),
+            (None, Outcome::TimedOut) => self.timed_out(job, key),
             (None, Outcome::Killed) => {
                 self.set_attempt_state(job, key, AttemptState::Failed);
                 self.spend_infra(job, key, error);
@@ -174,6 +167,21 @@ impl Draft<'_> {
         }
     }
 
+    /// An attempt that was told to stop has ended without success.
+    pub(super) fn end_stopped(&mut self, job: JobId, key: &StepKey, why: CancelReason) {
+        match why {
+            CancelReason::User | CancelReason::Superseded => {
+                self.set_attempt_state(job, key, AttemptState::Cancelled);
+                self.set_step_state(job, key, StepState::Cancelled);
+            }
+            CancelReason::Budget => {
+                self.set_attempt_state(job, key, AttemptState::Cancelled);
+                self.stopped_by_budget(job, key);
+            }
+            CancelReason::Timeout => self.timed_out(job, key),
+        }
+    }
+
     fn succeed(&mut self, job: JobId, key: &StepKey, stopped: Option<CancelReason>) {
         self.set_attempt_state(job, key, AttemptState::Succeeded);
         if let Some(why) = stopped {
@@ -184,7 +192,7 @@ impl Draft<'_> {
     }
 
     /// The step that names the base commit tells it to the job.
-    fn learn_base(&mut self, job: JobId, key: &StepKey) {
+    pub(super) fn learn_base(&mut self, job: JobId, key: &StepKey) {
         let base = self
             .world
             .step(job, key)
@@ -290,61 +298,6 @@ impl Draft<'_> {
         }
         self.say_cancel(worker, id, why.unwrap_or(CancelReason::User));
         self.settle(job);
-    }
-
-    /// A person makes a late outcome the step's result, if nothing downstream ran.
-    pub(super) fn salvage(&mut self, job: JobId, key: &StepKey, attempt: AttemptId) -> Result<(), Refusal> {
-        let owner = self.world.jobs.get(&job).ok_or(Refusal::Unknown("job"))?;
-        let step = owner.step(key).ok_or(Refusal::Unknown("step"))?;
-        let known = step
-            .attempts
-            .iter()
-            .find(|known| known.id == attempt)
-            .ok_or(Refusal::Unknown("attempt"))?;
-        if owner.state == JobState::Cancelling {
-            return Err(Refusal::Salvage(
-                "the job is being stopped: wait until it has ended",
-            ));
-        }
-        let late = known
-            .late
-            .clone()
-            .ok_or(Refusal::Salvage("the attempt has no late outcome"))?;
-        if late.outcome != Outcome::Ok {
-            return Err(Refusal::Salvage("only a late outcome that is ok can be salvaged"));
-        }
-        if step.state.is_open() || step.state == StepState::Succeeded {
-            return Err(Refusal::Salvage(
-                "the step runs or has succeeded: there is nothing to salvage",
-            ));
-        }
-        let ran_later = owner
-            .steps
-            .iter()
-            .any(|other| other.needs.contains(key) && !other.attempts.is_empty());
-        if ran_later {
-            return Err(Refusal::Salvage("a later step has already run on another result"));
-        }
-        for artifact in &late.artifacts {
-            self.changes
-                .artifacts
-                .push((job, key.clone(), attempt, artifact.clone()));
-        }
-        let step = self.step_mut(job, key);
-        step.outputs = late.outputs;
-        step.error = None;
-        step.workspace = late.workspace.or(step.workspace.take());
-        self.set_step_state(job, key, StepState::Succeeded);
-        self.unblock_later(job, key);
-        let owner = self.job_mut(job);
-        owner.cancel_requested = false;
-        owner.overdue = false;
-        let waits = owner.steps.iter().any(|step| step.state == StepState::Parked);
-        if !waits {
-            self.set_job_state(job, JobState::Running, None);
-        }
-        self.settle(job);
-        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rules of the design one by one, and whole jobs.
 
 mod jobs;
+mod late;
+mod revival;
 mod rules;
 pub(crate) mod sim;

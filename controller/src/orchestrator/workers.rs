@@ -13,11 +13,11 @@ use super::{
     draft::{Draft, Effect},
     event::Refusal,
     timers::Timer,
-    world::Worker,
+    world::{Closed, Worker},
 };
 
 /// After a closed connection without a new Hello, the lease counts as run out (design, §4).
-const CLOSED_MS: u64 = 20_000;
+pub(crate) const CLOSED_MS: u64 = 20_000;
 /// And the grace is this short: safe, since a late result is still adopted.
 const CLOSED_GRACE_MS: u64 = 30_000;
 
@@ -89,6 +89,7 @@ impl Draft<'_> {
             return;
         };
         worker.live = false;
+        worker.closed = None;
         worker.state = WorkerState::Offline;
         let name = worker.name.clone();
         self.event(
@@ -109,7 +110,7 @@ impl Draft<'_> {
             return Ok(());
         }
         worker.live = false;
-        worker.closed_at = by_host.then_some(now);
+        worker.closed = Some(Closed { at: now, by_host });
         self.world.timers.insert((now + CLOSED_MS, Timer::Worker(id)));
         self.set_worker_state(id, WorkerState::Suspect);
         Ok(())
@@ -118,15 +119,14 @@ impl Draft<'_> {
     /// Some time after a connection ended: without a new Hello the worker is offline, and if its
     /// host closed the connection, its attempts are suspect with a short grace.
     pub(super) fn worker_due(&mut self, id: WorkerId) {
-        let Some(worker) = self.world.workers.get(&id) else {
+        let now = self.now.mono;
+        let closed = self.world.workers.get(&id).and_then(|worker| worker.closed);
+        // the timer of an earlier connection: the worker came back, or has a later timer
+        let Some(closed) = closed.filter(|closed| closed.at + CLOSED_MS <= now) else {
             return;
         };
-        if worker.live || worker.wanted == Wanted::Removed {
-            return;
-        }
-        let closed = worker.closed_at.is_some_and(|at| at + CLOSED_MS <= self.now.mono);
         self.set_worker_state(id, WorkerState::Offline);
-        if !closed {
+        if !closed.by_host {
             return;
         }
         for (job, key, _, state) in self.open_attempts_of(id) {

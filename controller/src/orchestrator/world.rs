@@ -128,8 +128,10 @@ pub struct Job {
     pub group: Option<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// When its first step was dispatched.
+    /// When its first step was dispatched; from then on it holds its place in its concurrency group.
     pub started_at: Option<Timestamp>,
+    /// When a retry or a salvage brought it back last: its time limit counts from then.
+    pub revived_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Why it failed, is parked or was cancelled.
@@ -278,10 +280,19 @@ pub struct Worker {
     pub live: bool,
     /// Its last boot.
     pub boot: Option<BootId>,
-    /// When its host closed the connection, on the monotonic clock, if no Hello came since.
-    pub closed_at: Option<u64>,
+    /// How its last connection ended, if no Hello came since.
+    pub closed: Option<Closed>,
     /// Jobs whose files it has, most recent last, at most eight.
     pub warm: VecDeque<JobId>,
+}
+
+/// The end of a worker's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// When, on the monotonic clock.
+    pub at: u64,
+    /// Whether its host closed it, which a lost network does not do.
+    pub by_host: bool,
 }
 
 impl World {

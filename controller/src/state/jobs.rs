@@ -32,6 +32,7 @@ pub(super) struct Body {
     pub(super) group: Option<String>,
     pub(super) usage: Usage,
     pub(super) overdue: bool,
+    pub(super) revived_ms: Option<i64>,
 }
 
 pub(super) const COLUMNS: &str = "id, number, state, workflow, workflow_sha256, title, priority, created_ms, \
@@ -90,6 +91,10 @@ impl JobRow {
             group: self.body.group,
             created_at: self.created_at,
             started_at: self.started_at,
+            revived_at: self
+                .body
+                .revived_ms
+                .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()),
             ended_at: self.ended_at,
             reason: self.reason,
             cancel_requested: self.cancel_requested,
@@ -112,6 +117,7 @@ pub(super) fn upsert(connection: &Connection, job: &Job) -> Result<(), StateErro
         group: job.group.clone(),
         usage: job.usage,
         overdue: job.overdue,
+        revived_ms: ms(job.revived_at),
     };
     let sql = "INSERT INTO jobs (id, number, state, workflow, workflow_sha256, title, priority, created_ms, \
                started_ms, ended_ms, cancel_requested, reason, body) \

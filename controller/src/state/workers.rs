@@ -92,7 +92,7 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Worker>, StateError> {
             session: body.session,
             live: false,
             boot: body.boot,
-            closed_at: None,
+            closed: None,
             warm: std::collections::VecDeque::new(),
         })
     })?;

@@ -123,7 +123,7 @@ impl Sim {
             session: None,
             live: false,
             boot: None,
-            closed_at: None,
+            closed: None,
             warm: std::collections::VecDeque::new(),
         };
         let id = worker.id;
@@ -193,6 +193,7 @@ impl Sim {
             base: None,
             created_at: self.now.wall,
             started_at: None,
+            revived_at: None,
             ended_at: None,
             reason: None,
             cancel_requested: false,
