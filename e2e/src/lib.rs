@@ -5,6 +5,7 @@
 //! conditions with [`eventually`].
 
 pub mod lab;
+pub mod llama;
 pub mod model;
 pub mod repo;
 

@@ -4,5 +4,7 @@
 mod commands;
 #[path = "parts/implement.rs"]
 mod implement;
+#[path = "parts/real_model.rs"]
+mod real_model;
 #[path = "parts/recovery.rs"]
 mod recovery;
