@@ -4,6 +4,9 @@
 //! Never part of the product. Nothing here sleeps to hide a race: tests wait on
 //! conditions with [`eventually`].
 
+pub mod answers;
+pub mod fixture;
+pub mod jobs;
 pub mod lab;
 pub mod llama;
 pub mod model;

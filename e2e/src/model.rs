@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 
 /// Who is asked, by the words of the prompts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Plans.
     Architect,
@@ -31,13 +31,25 @@ pub enum Role {
 pub enum Reply {
     /// This text.
     Text(String),
+    /// This text, cut at the limit of its length.
+    Cut(String),
     /// An error with this status, and Retry-After if it is a number of seconds.
     Status(u16, Option<u64>),
     /// Nothing, for as long as the client waits.
     Silence,
 }
 
-type Script = dyn Fn(Role, usize) -> Reply + Send + Sync;
+/// One call of the model.
+pub struct Call<'a> {
+    /// Who is asked.
+    pub role: Role,
+    /// How often that role was asked before.
+    pub before: usize,
+    /// The whole request as JSON.
+    pub text: &'a str,
+}
+
+type Script = dyn Fn(&Call<'_>) -> Reply + Send + Sync;
 
 /// A running server; it ends when it is dropped.
 pub struct ScriptedModel {
@@ -56,6 +68,11 @@ struct Server {
 impl ScriptedModel {
     /// Starts one; the script gets the role and how often that role was asked before.
     pub fn start(script: impl Fn(Role, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(move |call| script(call.role, call.before))
+    }
+
+    /// Starts one whose script gets the whole call.
+    pub fn listening(script: impl Fn(&Call<'_>) -> Reply + Send + Sync + 'static) -> Self {
         let calls = Arc::new(Mutex::new(vec![]));
         let server = Server {
             script: Arc::new(script),
@@ -94,14 +111,20 @@ impl ScriptedModel {
         }
     }
 
-    /// The `providers:` and `models:` of a configuration that uses it in this dialect.
-    pub fn config(&self, kind: &str, protocol: &str) -> String {
+    /// Its entry in `providers:` for this dialect.
+    pub fn provider(&self, kind: &str) -> String {
         let base = match kind {
             "openai" => format!("http://{}/v1", self.address),
             _ => format!("http://{}", self.address),
         };
+        format!("{{kind: {kind}, base_url: \"{base}\", api_key: test}}")
+    }
+
+    /// The `providers:` and `models:` of a configuration that uses it in this dialect.
+    pub fn config(&self, kind: &str, protocol: &str) -> String {
+        let provider = self.provider(kind);
         format!(
-            "providers:\n  scripted: {{kind: {kind}, base_url: \"{base}\", api_key: test}}\n\
+            "providers:\n  scripted: {provider}\n\
              models:\n  only: [{{provider: scripted, model: scripted, window: 65536, protocol: {protocol}}}]\n"
         )
     }
@@ -124,7 +147,8 @@ impl Drop for ScriptedModel {
 }
 
 impl Server {
-    async fn answer(&self, request: &Value) -> Result<String, Response> {
+    /// The text of an answer, and whether it is cut.
+    async fn answer(&self, request: &Value) -> Result<(String, bool), Response> {
         let text = request.to_string();
         let role = if text.contains("You are the architect") {
             Role::Architect
@@ -136,11 +160,13 @@ impl Server {
         let before = {
             let mut calls = self.calls.lock().expect("no call panics");
             let before = calls.iter().filter(|(other, _)| *other == role).count();
-            calls.push((role, text));
+            calls.push((role, text.clone()));
             before
         };
-        match (self.script)(role, before) {
-            Reply::Text(text) => Ok(text),
+        let text = &text;
+        match (self.script)(&Call { role, before, text }) {
+            Reply::Text(text) => Ok((text, false)),
+            Reply::Cut(text) => Ok((text, true)),
             Reply::Status(status, after) => {
                 let status = StatusCode::from_u16(status).expect("a status");
                 let body = json!({"error": {"message": "scripted error", "type": "scripted"}});
@@ -165,8 +191,8 @@ fn stream(kind: &'static str, body: String) -> Response {
 }
 
 async fn openai(State(server): State<Server>, Json(request): Json<Value>) -> Response {
-    let text = match server.answer(&request).await {
-        Ok(text) => text,
+    let (text, cut) = match server.answer(&request).await {
+        Ok(answer) => answer,
         Err(response) => return response,
     };
     let mut body = String::new();
@@ -174,15 +200,16 @@ async fn openai(State(server): State<Server>, Json(request): Json<Value>) -> Res
         let chunk = json!({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": null}]});
         body.push_str(&format!("data: {chunk}\n\n"));
     }
-    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    let reason = if cut { "length" } else { "stop" };
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
     let usage = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20}});
     body.push_str(&format!("data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n"));
     stream("text/event-stream", body)
 }
 
 async fn anthropic(State(server): State<Server>, Json(request): Json<Value>) -> Response {
-    let text = match server.answer(&request).await {
-        Ok(text) => text,
+    let (text, cut) = match server.answer(&request).await {
+        Ok(answer) => answer,
         Err(response) => return response,
     };
     let mut body = String::new();
@@ -208,7 +235,7 @@ async fn anthropic(State(server): State<Server>, Json(request): Json<Value>) -> 
         "content_block_stop",
         json!({"type": "content_block_stop", "index": 0}),
     );
-    let delta = json!({"stop_reason": "end_turn"});
+    let delta = json!({"stop_reason": if cut { "max_tokens" } else { "end_turn" }});
     event(
         "message_delta",
         json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}}),
@@ -220,8 +247,8 @@ async fn anthropic(State(server): State<Server>, Json(request): Json<Value>) -> 
 async fn ollama(State(server): State<Server>, Json(request): Json<Value>) -> Response {
     // as long as the prompt was, so that it does not look cut
     let prompt = request.to_string().len() as u64 / 4;
-    let text = match server.answer(&request).await {
-        Ok(text) => text,
+    let (text, cut) = match server.answer(&request).await {
+        Ok(answer) => answer,
         Err(response) => return response,
     };
     let mut body = String::new();
@@ -230,7 +257,8 @@ async fn ollama(State(server): State<Server>, Json(request): Json<Value>) -> Res
         body.push_str(&format!("{chunk}\n"));
     }
     let end = json!({
-        "message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "stop",
+        "message": {"role": "assistant", "content": ""}, "done": true,
+        "done_reason": if cut { "length" } else { "stop" },
         "prompt_eval_count": prompt, "eval_count": 20,
     });
     body.push_str(&format!("{end}\n"));

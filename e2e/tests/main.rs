@@ -8,3 +8,5 @@ mod implement;
 mod real_model;
 #[path = "parts/recovery.rs"]
 mod recovery;
+#[path = "parts/repositories.rs"]
+mod repositories;
