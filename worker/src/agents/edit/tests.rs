@@ -253,10 +253,12 @@ fn files_are_made_moved_and_deleted_and_keep_their_mode() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
     let reply = block("run.sh", "echo b\n", "echo c\n")
         + &block("new/deep.txt", "", "hello\n")
+        + &block("flat.txt", "", "hi\n")
         + "DELETE FILE: old.txt\nMOVE FILE: run.sh -> bin/run.sh\n";
     bench.apply(EditProtocol::SearchReplace, &reply);
     assert_eq!(bench.read("bin/run.sh"), "echo a\r\necho c");
     assert_eq!(bench.read("new/deep.txt"), "hello\n");
+    assert_eq!(bench.read("flat.txt"), "hi\n");
     assert!(!script.exists() && !bench.dir.path().join("old.txt").exists());
     let mode = fs::metadata(bench.dir.path().join("bin/run.sh"))
         .expect("a file")
@@ -264,7 +266,7 @@ fn files_are_made_moved_and_deleted_and_keep_their_mode() {
         .mode();
     assert_eq!(mode & 0o777, 0o755);
     let left: Vec<_> = fs::read_dir(bench.dir.path()).expect("a folder").collect();
-    assert_eq!(left.len(), 2, "no temporary file is left: {left:?}");
+    assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
 }
 
 fn protocols() -> impl Strategy<Value = EditProtocol> {

@@ -95,7 +95,9 @@ impl Tree {
             let meta = match fs::symlink_metadata(&next) {
                 Ok(meta) => meta,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    real = next.join(rest.as_path());
+                    real = next;
+                    // part by part: joining an empty rest would leave a slash at the end
+                    real.extend(rest);
                     break;
                 }
                 Err(error) => return Err(Refusal(format!("`{name}` cannot be used: {error}"))),
