@@ -5,6 +5,7 @@
 //! conditions with [`eventually`].
 
 pub mod answers;
+pub mod damage;
 pub mod fixture;
 pub mod jobs;
 pub mod lab;

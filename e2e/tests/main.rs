@@ -2,6 +2,8 @@
 
 #[path = "parts/commands.rs"]
 mod commands;
+#[path = "parts/damage.rs"]
+mod damage;
 #[path = "parts/implement.rs"]
 mod implement;
 #[path = "parts/real_model.rs"]
