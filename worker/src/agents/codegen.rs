@@ -208,7 +208,11 @@ impl Role for Codegen {
     }
 
     fn keep(&mut self, answer: &str, protocol: EditProtocol) {
-        let parsed = parse(protocol, answer);
+        let mut parsed = parse(protocol, answer);
+        if parsed.protocol == EditProtocol::UnifiedDiff && parsed.problems.is_empty() {
+            // a bare diff has no mark at its end: its last hunk may be the one that was cut
+            parsed.ops.pop();
+        }
         self.kept = self.merged(parsed.ops);
         self.last = Last {
             problems: parsed.problems,

@@ -20,17 +20,18 @@ pub fn without_thinking(reply: &str) -> Cow<'_, str> {
     Cow::Borrowed(reply)
 }
 
-/// Where the text after a line that is only a closing tag begins, if no opening
-/// tag and no fence came before.
+/// Where the text after a line that is only a closing tag begins, if no opening tag
+/// came before and the line stands in no fence.
 fn closing_line(reply: &str, open: &str, close: &str) -> Option<usize> {
-    let mut at = 0;
+    let (mut at, mut fenced) = (0, false);
     for line in reply.split_inclusive('\n') {
         at += line.len();
-        if line.trim() == close {
+        let text = line.trim();
+        if text.starts_with("```") || text.starts_with("~~~") {
+            fenced = !fenced;
+        } else if text == close && !fenced {
             return Some(at);
-        }
-        if line.contains(open) || line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~")
-        {
+        } else if line.contains(open) {
             return None;
         }
     }
@@ -47,12 +48,15 @@ mod tests {
             "<think>a {\"x\":1}</think>answer",
             "\n<think>\n```\nx\n```\n</think>answer",
             "some thoughts\n</think>\nanswer",
+            "a draft\n```\nx\n```\nno\n</think>\nanswer",
             "<thinking>x</thinking><think>y</think>answer",
         ] {
             assert_eq!(without_thinking(reply), "answer", "{reply}");
         }
         assert_eq!(without_thinking("<think>never closed"), "");
         let quoted = "a.md\n```\n<think>\n</think>\n```\n";
+        assert_eq!(without_thinking(quoted), quoted);
+        let quoted = "a.md\n```\n</think>\n```\n";
         assert_eq!(without_thinking(quoted), quoted);
     }
 }

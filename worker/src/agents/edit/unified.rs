@@ -1,6 +1,6 @@
 //! Unified diffs, found again by their context: the line numbers are ignored.
 
-use super::{EditOp, Problem, hunk::Hunk};
+use super::{EditOp, Problem, hunk::Hunk, scan};
 
 /// Whether `lines` begin with the header of a diff.
 pub(super) fn is_head(lines: &[&str]) -> bool {
@@ -16,12 +16,17 @@ fn is_file_header(lines: &[&str]) -> bool {
 pub(super) fn parse(lines: &[&str]) -> (Vec<EditOp>, Vec<Problem>) {
     let (mut ops, mut problems) = (Vec::new(), Vec::new());
     let mut i = 0;
+    // the line of the fence that is open
+    let mut fence: Option<usize> = None;
     while i < lines.len() {
         if is_file_header(&lines[i..]) {
             let old = side(lines[i]);
             let new = side(lines[i + 1]);
             i = file(lines, i + 2, old, new, &mut ops, &mut problems);
         } else {
+            if scan::fence(lines[i]).is_some() {
+                fence = if fence.is_some() { None } else { Some(i + 1) };
+            }
             if let (Some(from), Some(to)) = (
                 lines[i].strip_prefix("rename from "),
                 lines.get(i + 1).and_then(|line| line.strip_prefix("rename to ")),
@@ -33,6 +38,16 @@ pub(super) fn parse(lines: &[&str]) -> (Vec<EditOp>, Vec<Problem>) {
             }
             i += 1;
         }
+    }
+    // what came last is not whole, so that it must not wait for a repair of the rest
+    if let Some(line) = fence
+        && let Some(last) = ops.pop()
+    {
+        problems.push(Problem {
+            path: Some(last.path().to_owned()),
+            line,
+            reason: "the fence is never closed: the diff is cut".to_owned(),
+        });
     }
     (ops, problems)
 }
@@ -158,6 +173,14 @@ mod tests {
             EditOp::Delete { path: "d.c".into() },
         ];
         assert_eq!(ops, expected);
+    }
+
+    #[test]
+    fn a_diff_whose_fence_is_never_closed_is_cut() {
+        let (ops, problems) = read("```diff\n--- a/a.c\n+++ b/a.c\n@@ @@\n-int y;\n+lon");
+        assert_eq!((ops.len(), problems.len()), (0, 1));
+        let (_, problems) = read("--- a/a.c\n+++ b/a.c\n@@ @@\n-int y;\n+long y;\n");
+        assert_eq!(problems, [], "without a fence nothing tells");
     }
 
     #[test]
