@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
-    first_start, inbound,
+    first_start, inbound, lapse,
     orchestrator::{
         World,
         world::{Limits, Models},
@@ -154,6 +154,13 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
         allow_file_urls: config.allow_file_urls,
     };
     public.connect(api.clone(), broker.publisher());
+    let watch = lapse::watch(
+        broker.control(),
+        api.readers.clone(),
+        api.clock.clone(),
+        stop.clone(),
+    );
+    tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
     spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
     tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");

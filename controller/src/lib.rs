@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod first_start;
 pub mod inbound;
+pub mod lapse;
 pub mod orchestrator;
 pub mod public;
 pub mod queue;

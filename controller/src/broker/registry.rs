@@ -1,12 +1,12 @@
 //! Who is connected: takeover, kick, and the queues of workers.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use protocol::id::WorkerId;
+use protocol::id::{TokenId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -196,6 +196,15 @@ impl Registry {
             inner.remove(*connection, Some(ConnectionEnd::Kicked));
         }
         kicked.len()
+    }
+
+    /// Whose tokens are connected.
+    pub(super) fn tokens(&self) -> BTreeSet<TokenId> {
+        let of = |live: &Live| match live.credential {
+            Credential::Token(id) => Some(id),
+            Credential::Worker(_) | Credential::Probe => None,
+        };
+        self.lock().live.values().filter_map(of).collect()
     }
 
     /// Closes everything, and lets nobody in any more.

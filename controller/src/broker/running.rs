@@ -1,6 +1,7 @@
 //! The broker as a whole: start, failure, stop.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU16},
@@ -201,6 +202,11 @@ impl BrokerControl {
     /// Closes all connections of a token that was revoked or has expired; how many.
     pub fn kick_token(&self, token: TokenId) -> usize {
         self.registry.kick(Credential::Token(token))
+    }
+
+    /// The tokens that connections are logged in with.
+    pub fn tokens(&self) -> BTreeSet<TokenId> {
+        self.registry.tokens()
     }
 
     /// The counters as of now.
