@@ -6,6 +6,8 @@ mod commands;
 mod damage;
 #[path = "parts/implement.rs"]
 mod implement;
+#[path = "parts/monitoring.rs"]
+mod monitoring;
 #[path = "parts/real_model.rs"]
 mod real_model;
 #[path = "parts/recovery.rs"]
