@@ -125,7 +125,7 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
 
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
         format!(
-            "cannot listen for HTTP on {}: is another agentd running?",
+            "cannot listen for HTTP on {}: stop what listens there, or set http.listen (--http) to another",
             config.http.listen
         )
     })?;

@@ -8,10 +8,13 @@ use std::{
 
 use serde_json::Value;
 
-use crate::eventually;
+use crate::{
+    eventually,
+    http::{self, Answer},
+};
 
 /// One of our binaries, beside the test's own executable.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test has an executable");
     let profile = own
         .parent()
@@ -52,10 +55,15 @@ impl Lab {
 
     /// Starts a controller with this configuration on free ports.
     pub fn controller(&self, config: &str) -> Controller {
+        self.controller_at(&self.path("controller"), config)
+    }
+
+    /// The same with its state in this folder.
+    pub fn controller_at(&self, state: &Path, config: &str) -> Controller {
         let file = self.path("agentd.yaml");
         fs::write(&file, config).expect("writable");
         let mut controller = Controller {
-            state: self.path("controller"),
+            state: state.to_owned(),
             config: file,
             process: None,
             http: "127.0.0.1:0".to_owned(),
@@ -133,6 +141,16 @@ impl Controller {
         end(&mut self.process);
     }
 
+    /// Ends it in order, as a service manager does.
+    pub fn stop(&mut self) {
+        let Some(child) = &mut self.process else { return };
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot signal {pid}");
+        eventually("agentd to stop", || child.try_wait().expect("a child"));
+        self.process = None;
+    }
+
     /// `http://host:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.http)
@@ -188,6 +206,11 @@ impl Controller {
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
+
+    /// Asks its API with the admin token.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        http::request(&self.http, method, path, Some(&self.token()), body)
+    }
 }
 
 impl Drop for Controller {
@@ -203,7 +226,8 @@ impl Drop for Controller {
 pub struct Worker {
     /// Its name.
     pub name: String,
-    state: PathBuf,
+    /// Its state folder.
+    pub state: PathBuf,
     log: PathBuf,
     process: Option<Child>,
 }

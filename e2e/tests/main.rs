@@ -1,5 +1,7 @@
 //! The real binaries together, seen from where a person stands.
 
+#[path = "parts/bad_input/mod.rs"]
+mod bad_input;
 #[path = "parts/commands.rs"]
 mod commands;
 #[path = "parts/damage.rs"]

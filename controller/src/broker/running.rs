@@ -42,7 +42,9 @@ pub enum StartError {
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be had.
-    #[error("cannot listen for MQTT on {address}")]
+    #[error(
+        "cannot listen for MQTT on {address}: stop what listens there, or set mqtt.listen (--mqtt) to another"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,
