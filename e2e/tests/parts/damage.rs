@@ -164,10 +164,10 @@ fn came_out(
             if tree(&fresh) != tree(&right) {
                 return Err(format!("a wrong patch:\n{}", String::from_utf8_lossy(patch)));
             }
-            match asked == calls {
-                true => Ok(()),
-                false => Err(format!("{asked} calls, {calls} expected")),
+            if asked != calls {
+                return Err(format!("{asked} calls, {calls} expected"));
             }
+            Ok(())
         }
         Wanted::Failed(cause) => {
             if ended.succeeded() || ended.patch.is_some() {
@@ -177,10 +177,10 @@ fn came_out(
             if asked > 4 {
                 return Err(format!("{asked} calls"));
             }
-            match reason.contains(cause) {
-                true => Ok(()),
-                false => Err(format!("the reason does not say {cause:?}: {reason}")),
+            if !reason.contains(cause) {
+                return Err(format!("the reason does not say {cause:?}: {reason}"));
             }
+            Ok(())
         }
     }
 }
