@@ -120,10 +120,19 @@ impl Workspaces {
 
     /// The private home of a repository's tools, with their caches; kept between steps.
     pub fn home(&self, source: &RepoSource) -> Result<PathBuf, StepError> {
-        let home = self.state_dir.join("caches").join(mirror::key(source));
+        self.cache(&mirror::key(source))
+    }
+
+    fn cache(&self, name: &str) -> Result<PathBuf, StepError> {
+        let home = self.state_dir.join("caches").join(name);
         let made = std::fs::create_dir_all(&home).and_then(|()| prune::touch(&home));
         made.map_err(|error| mirror::storage_error(&home, &error))?;
         Ok(home)
+    }
+
+    /// A folder for caches of the worker's own, which no repository's tools get to see.
+    pub fn own_home(&self) -> Result<PathBuf, StepError> {
+        self.cache("own")
     }
 
     /// Opens a tree at the commit that a step starts from. A tree that the job used before on

@@ -48,10 +48,12 @@ pub(super) async fn measure(
 ) -> Result<Measured, StepError> {
     workspace.show_git().await?;
     let home = cx.workspaces.home(&wanted(cx)?.source)?;
+    let own = cx.workspaces.own_home()?;
     let (root, toolchains) = (workspace.root(), cx.workspaces.toolchains());
     let fetcher = Fetcher {
         root: &root,
         home: &home,
+        own: &own,
         toolchains,
         log: &cx.log,
         stop: &cx.stop,

@@ -4,6 +4,7 @@
 //! Nothing of the repository is executed here (install scripts are off). A fetch that
 //! fails is noted; the checks then say what is missing.
 
+mod go;
 mod python;
 
 use std::{
@@ -59,6 +60,8 @@ pub struct Fetcher<'a> {
     pub root: &'a Path,
     /// The private home of the repository's tools.
     pub home: &'a Path,
+    /// A folder of the worker's own, in which no repository's tools write.
+    pub own: &'a Path,
     /// This machine's toolchains.
     pub toolchains: &'a Toolchains,
     /// The attempt's log.
@@ -135,7 +138,10 @@ impl Fetcher<'_> {
     }
 
     async fn go(&self, dependencies: &mut Dependencies) -> Result<(), StepError> {
-        let manifest = self.text("go.mod").unwrap_or_default();
+        let Some(manifest) = self.text("go.mod") else {
+            return Ok(());
+        };
+        go::warm(self).await;
         if !manifest.contains("require") {
             return Ok(());
         }

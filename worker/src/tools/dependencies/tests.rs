@@ -19,6 +19,7 @@ async fn ensured(files: &[(&str, &str)]) -> Dependencies {
     let fetcher = Fetcher {
         root: &root,
         home: &home,
+        own: folder.path(),
         toolchains: &toolchains,
         log: &LogSink::discard(),
         stop: &Stop::default(),
