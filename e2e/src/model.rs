@@ -37,6 +37,24 @@ pub enum Reply {
     Status(u16, Option<u64>),
     /// Nothing, for as long as the client waits.
     Silence,
+    /// This text, once the gate is open.
+    Held(Gate, String),
+}
+
+/// Holds answers until a test opens it; clones are the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<tokio::sync::watch::Sender<bool>>);
+
+impl Gate {
+    /// Lets all answers go, those to come too.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn opened(&self) {
+        // the sender lives as long as `self`
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
 }
 
 /// One call of the model.
@@ -177,6 +195,10 @@ impl Server {
                 Err(response)
             }
             Reply::Silence => std::future::pending().await,
+            Reply::Held(gate, text) => {
+                gate.opened().await;
+                Ok((text, false))
+            }
         }
     }
 }

@@ -14,5 +14,7 @@ mod monitoring;
 mod real_model;
 #[path = "parts/recovery.rs"]
 mod recovery;
+#[path = "parts/recovery_of_edits.rs"]
+mod recovery_of_edits;
 #[path = "parts/repositories.rs"]
 mod repositories;

@@ -10,7 +10,7 @@ use e2e::{
 use serde_json::json;
 
 /// What a good model says about a sample.
-fn good_answers(sample: &'static Sample) -> impl Fn(Role, usize) -> Reply + Send + Sync {
+pub(super) fn good_answers(sample: &'static Sample) -> impl Fn(Role, usize) -> Reply + Send + Sync {
     move |role, _| {
         Reply::Text(match role {
             Role::Architect => plan(sample),
