@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test demo dev
+.PHONY: help build check fmt test sim demo dev
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: ## install what the tests need, then check and test everything
 	$(MAKE) check
 	$(CARGO) build --workspace --bins --locked
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" scripts/test.sh
+
+sim: ## a million random schedules of the orchestrator; AGENTD_SEED=… replays one, AGENTD_SCHEDULES=… sets how many
+	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p controller --lib orchestrator::tests::walk
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo

@@ -5,3 +5,4 @@ mod late;
 mod revival;
 mod rules;
 pub(crate) mod sim;
+mod walk;

@@ -79,6 +79,7 @@ impl Draft<'_> {
             self.world.timers.insert((due, Timer::Step(job, key.clone())));
         } else {
             self.set_step_state(job, key, StepState::Ready);
+            self.settle(job);
         }
     }
 }

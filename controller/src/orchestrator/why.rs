@@ -93,6 +93,10 @@ fn reason(job: &Job, step: &Step) -> String {
                 .filter(|need| job.step(need).is_some_and(|need| !need.state.is_terminal()))
                 .map(ToString::to_string)
                 .collect();
+            if open.is_empty() {
+                // a closing step of a job that was brought back
+                return "waits until all other steps have ended".to_owned();
+            }
             format!("waits for {}", open.join(", "))
         }
         StepState::Ready => "waits for a worker".to_owned(),

@@ -13,6 +13,17 @@ use crate::orchestrator::{
 
 /// Rule 2 for everything that is ready, until no slot is free.
 pub fn dispatch(draft: &mut Draft<'_>) {
+    loop {
+        let ended = draft.changes.ended.len();
+        pass(draft);
+        // a job that a spent budget ended has left its group to one that was passed over
+        if draft.changes.ended.len() == ended {
+            return;
+        }
+    }
+}
+
+fn pass(draft: &mut Draft<'_>) {
     if draft.world.paused {
         return;
     }
@@ -31,8 +42,9 @@ pub fn dispatch(draft: &mut Draft<'_>) {
             break;
         };
         let (job, key) = (next.3, next.4.clone());
-        after = Some(next);
-        if !draft.may_dispatch(job) {
+        after = Some(next.clone());
+        // a spent budget takes steps back, but not the closing ones
+        if !draft.may_dispatch(job) || !draft.world.ready.contains(&next) {
             continue;
         }
         let owner = &draft.world.jobs[&job];
@@ -76,6 +88,6 @@ impl Draft<'_> {
         {
             return false;
         }
-        self.is_within_budget(id)
+        self.is_within_budget(id) || self.world.jobs[&id].cancel_requested
     }
 }

@@ -137,3 +137,29 @@ fn a_salvage_is_refused_where_later_work_rests_on_another_result() {
     let refused = sim.decide(salvage(job, "cycle#1/edit", first));
     assert!(matches!(refused, Err(Refusal::Salvage(_))));
 }
+
+#[test]
+fn the_closing_steps_of_a_job_whose_budget_is_spent_are_offered_at_once() {
+    let mut sim = Sim::new(1);
+    sim.online("w1", 4);
+    let job = sim.submit(
+        "api: agentd/v1\nname: paid\nbudget: {tokens: 10, on_exceed: fail}\nsteps:\n  a: {run: [a]}\nfinally:\n  tidy: {run: [tidy]}\n",
+    );
+    let usage = json!({"input_tokens": 10, "output_tokens": 0, "calls": 1});
+    sim.finish(job, "a", json!({"usage": usage})).expect("applied");
+    assert_eq!(sim.step(job, "finally/tidy").state, StepState::Offered);
+}
+
+#[test]
+fn a_job_whose_step_waits_for_a_worker_after_its_wait_is_running() {
+    let mut sim = Sim::new(1);
+    sim.online("w1", 4);
+    let job =
+        sim.submit("api: agentd/v1\nname: again\nsteps:\n  a: {run: [a], retry: {max: 1, on: [exit]}}\n");
+    sim.finish(job, "a", failed("exit")).expect("applied");
+    assert_eq!(sim.job(job).state, JobState::Waiting);
+    sim.decide(Event::PauseDispatch(true)).expect("paused");
+    sim.pass(300_000);
+    assert_eq!(sim.step(job, "a").state, StepState::Ready);
+    assert_eq!(sim.job(job).state, JobState::Running);
+}

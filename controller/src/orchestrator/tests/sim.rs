@@ -23,7 +23,7 @@ use crate::{
         world::{Attempt, Job, Step, Worker},
     },
     queue,
-    workflow::{load::load, prompts::Prompts},
+    workflow::{load::load, model::Workflow, prompts::Prompts},
 };
 
 /// A small generator whose whole future follows from its seed.
@@ -174,6 +174,10 @@ impl Sim {
 
     pub(crate) fn new_job(&mut self, yaml: &str, inputs: Value) -> Job {
         let workflow = load(yaml, &Prompts::builtin()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        self.job_of(workflow, inputs)
+    }
+
+    pub(crate) fn job_of(&mut self, workflow: Workflow, inputs: Value) -> Job {
         let Value::Object(inputs) = inputs else {
             panic!("inputs are an object");
         };
@@ -271,7 +275,12 @@ impl Sim {
     fn check(&mut self) {
         let said = self.effects.len();
         queue::dispatch(&mut self.draft());
-        assert_eq!(self.effects.len(), said, "a dispatch leaves nothing to dispatch");
+        assert_eq!(
+            self.effects.len(),
+            said,
+            "a dispatch leaves nothing to dispatch, but: {:#?}",
+            &self.effects[said..]
+        );
         let ids: Vec<JobId> = self.world.jobs.keys().copied().collect();
         for id in ids {
             let states =
