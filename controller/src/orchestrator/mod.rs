@@ -25,7 +25,7 @@ pub mod workers;
 pub mod world;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use draft::{Changes, Draft, Effect, Entropy, Now};
 pub use event::{Event, Facts, Refusal};
