@@ -8,6 +8,8 @@ mod commands;
 mod damage;
 #[path = "parts/implement.rs"]
 mod implement;
+#[path = "parts/joining.rs"]
+mod joining;
 #[path = "parts/monitoring.rs"]
 mod monitoring;
 #[path = "parts/real_model.rs"]
