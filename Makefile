@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim demo dev
+.PHONY: help build check fmt test sim demo bench dev
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ sim: ## a million random schedules of the orchestrator; AGENTD_SEED=… replays 
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo
+
+bench: build ## measure this machine, agentd on it, and the peers that are installed
+	$(CARGO) build --release --locked -p bench
+	@"$(TARGET)/release/bench"
 
 dev: ## a controller and two workers in this terminal, until Ctrl-C
 	scripts/dev.sh
