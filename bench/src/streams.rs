@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use protocol::http::artifacts::MAX_UPLOAD_CHUNK;
 
 use crate::{
     figures::{Figure, Goal, Report},
@@ -62,14 +63,16 @@ fn artifact(house: &House, floor: &Floor, report: &mut Report) -> anyhow::Result
     }
     let sha256 = hex::encode(digest.finish());
     let before = house.controller.resident()?;
-    let begun = Instant::now();
-    let headers = format!(
-        "Upload-Offset: 0\r\nUpload-Length: {TRANSFER}\r\nContent-Type: application/offset+octet-stream\r\n"
-    );
+    let mut http = house.http()?;
     let path = format!("/v1/blobs/{sha256}");
-    let status = house.http()?.upload("PATCH", &path, &headers, TRANSFER, &piece)?;
+    let begun = Instant::now();
+    for offset in (0..TRANSFER).step_by(MAX_UPLOAD_CHUNK) {
+        let length = MAX_UPLOAD_CHUNK.min(TRANSFER - offset);
+        let headers = format!("Upload-Offset: {offset}\r\nUpload-Length: {TRANSFER}\r\n");
+        let status = http.upload("PATCH", &path, &headers, length, &piece)?;
+        ensure!(status == 204, "PATCH {path} at {offset}: status {status}");
+    }
     let took = begun.elapsed();
-    ensure!(status == 204, "PATCH {path}: status {status}");
     let more = (house.controller.resident()? - before) / MIB;
     report.add(
         Figure::new(

@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// agentd beside beanstalkd.
 pub(super) fn measure(house: &House, report: &mut Report) -> anyhow::Result<()> {
-    let peer = Beanstalkd::start()?;
-    let (accept, start, finish) = peer.serial()?;
-    let noop = peer.flood(false)?;
-    let run = peer.flood(true)?;
+    // a new one each time, so that no worker of the measurement before takes a job
+    let (accept, start, finish) = Beanstalkd::start()?.serial()?;
+    let noop = Beanstalkd::start()?.flood(false)?;
+    let run = Beanstalkd::start()?.flood(true)?;
 
     let ends = Ends::follow(house)?;
     let (mut accepted, mut finished) = (vec![], vec![]);
