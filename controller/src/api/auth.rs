@@ -11,9 +11,9 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, MatchedPath, Request, State},
-    http::header,
+    http::{StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -310,7 +310,12 @@ pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> 
         None if open => None,
         None => return Err(unauthenticated("this call needs a token")),
     };
-    if let (Some(identity), Some(need)) = (&identity, need) {
+    let Some(need) = need else {
+        // what is not in the table is denied, whoever asks and whatever the router knows
+        let allow = routes::methods_of(route.as_deref().unwrap_or_default());
+        return Ok((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allow)]).into_response());
+    };
+    if let Some(identity) = &identity {
         authorize(identity, Action::Call(need)).map_err(|denied| forbidden(&denied.to_string()))?;
     }
     request.extensions_mut().insert(Caller { identity, peer });

@@ -214,6 +214,16 @@ pub fn need_of(method: &Method, path: &str) -> Option<Need> {
     found.map(|route| route.need)
 }
 
+/// The methods of a route, for the header `Allow`.
+pub fn methods_of(path: &str) -> String {
+    let methods: Vec<&str> = ROUTES
+        .iter()
+        .filter(|route| route.path == path)
+        .map(|route| route.method.as_str())
+        .collect();
+    methods.join(",")
+}
+
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let uploads = Router::new()
