@@ -181,7 +181,9 @@ fn write_report(report: &CheckReport) -> String {
                 check.failures.len() - SHOWN_FAILURES
             ));
         }
-        if check.failures.is_empty() && !check.tail.trim().is_empty() {
+        // a failure with the check's own name stands for output that nobody could read
+        let unread = check.failures.iter().all(|failure| failure.id == check.name);
+        if unread && !check.tail.trim().is_empty() {
             text.push_str(&super::edit::repair::fenced(&tail(&check.tail, SHOWN_TAIL)));
         }
     }
@@ -309,7 +311,7 @@ mod tests {
         let report = json!({"checks": [
             {"name": "pytest", "command": ["pytest"], "exit": 1, "ms": 1234, "counts": {"passed": 2, "failed": 1, "errors": 0, "skipped": 0},
              "failures": [{"id": "test_m.py::test_area", "file": "test_m.py", "line": 7, "message": "assert 5 == 6"}], "tail": "in 0.03s"},
-            {"name": "make", "command": ["make"], "exit": 2, "tail": "No rule\n"},
+            {"name": "make", "command": ["make"], "exit": 2, "failures": [{"id": "make", "message": "`make` exited with 2"}], "tail": "No rule\n"},
             {"name": "ruff", "skipped": "ruff is not installed"},
         ], "new_failures": ["test_m.py::test_area"]});
         let brief = read(json!({"task": "t", "report": report, "baseline": {"checks": []}}));
