@@ -56,10 +56,6 @@ fn is_connected(pid: u32, port: u16) -> bool {
 }
 
 #[test]
-#[expect(
-    clippy::print_stderr,
-    reason = "the measured times are what the test is asked for"
-)]
 fn a_worker_joins_with_the_printed_line_and_is_cut_off_when_it_is_removed() {
     let lab = Lab::new();
     let controller = lab.controller("");
