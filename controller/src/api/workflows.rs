@@ -8,6 +8,7 @@ use axum::{
 };
 use protocol::http::{
     Page,
+    problem::{Code, Problem},
     workflows::{ValidateWorkflow, WorkflowReport, WorkflowView},
 };
 
@@ -28,7 +29,12 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Ap
         .catalog
         .read()
         .unwrap_or_else(PoisonError::into_inner)
-        .view(&name)?;
+        .view(&name)
+        // a name in the path that nothing has is not found; only a submitted one is a mistake
+        .map_err(|problem| Problem {
+            hint: problem.hint,
+            ..Problem::new(Code::NotFound, problem.detail)
+        })?;
     Ok(Json(view))
 }
 
