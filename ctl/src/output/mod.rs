@@ -72,6 +72,8 @@ pub(crate) struct Out {
 pub(crate) struct Stream {
     /// Whether a person looks at it.
     pub(crate) terminal: bool,
+    /// Whether what stands on it can be drawn over.
+    pub(crate) redraws: bool,
     /// How it is painted.
     pub(crate) style: Style,
 }
@@ -79,8 +81,10 @@ pub(crate) struct Stream {
 impl Out {
     /// Looks at both streams and at the environment.
     pub(crate) fn new(format: Option<Format>, color: ColorChoice) -> Self {
+        let dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
         let stream = |terminal| Stream {
             terminal,
+            redraws: terminal && !dumb,
             style: Style::decide(color, terminal, |name| env::var(name).ok()),
         };
         let (results, talk) = (io::stdout(), io::stderr());

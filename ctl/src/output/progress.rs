@@ -35,7 +35,9 @@ pub(crate) trait Progress: Send {
 }
 
 /// The right way for this invocation. Progress is the result of `run` and
-/// `watch`, so it goes to stdout, unless `-o` asked for the job itself there.
+/// `watch`, so it goes to stdout, how the job ended and its first error with it:
+/// `| cat` shows all of it. If `-o` asked for the job itself, that is the data and
+/// progress is talk.
 pub(crate) fn progress(choice: ProgressChoice, out: &Out) -> Box<dyn Progress> {
     let (stream, sink): (_, Box<dyn Write + Send>) = if out.asked_for_format() {
         (out.stderr(), Box::new(io::stderr()))
@@ -43,7 +45,7 @@ pub(crate) fn progress(choice: ProgressChoice, out: &Out) -> Box<dyn Progress> {
         (out.stdout(), Box::new(io::stdout()))
     };
     match choice {
-        ProgressChoice::Auto if stream.terminal => Box::new(Live::new(sink, stream.style)),
+        ProgressChoice::Auto if stream.redraws => Box::new(Live::new(sink, stream.style)),
         ProgressChoice::Auto | ProgressChoice::Plain => Box::new(Plain::new(sink)),
         ProgressChoice::Tty => Box::new(Live::new(sink, stream.style)),
         ProgressChoice::Json => Box::new(JsonLines(sink)),
