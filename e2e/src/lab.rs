@@ -174,15 +174,17 @@ impl Controller {
 
     /// The same in a folder.
     pub fn ctl_in(&self, folder: &Path, args: &[&str]) -> Output {
-        Command::new(binary("agentctl"))
-            .args(args)
-            .current_dir(folder)
+        let mut command = Command::new(binary("agentctl"));
+        let command = self.known_to(&mut command).args(args).current_dir(folder);
+        command.stdin(Stdio::null()).output().expect("agentctl starts")
+    }
+
+    /// Tells a program's environment where this controller is, with the admin token.
+    pub fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
             .env("AGENTCTL_URL", self.url())
             .env("AGENTCTL_TOKEN", self.token())
             .env("HOME", &self.state)
-            .stdin(Stdio::null())
-            .output()
-            .expect("agentctl starts")
     }
 
     /// What `agentctl` prints, as JSON.

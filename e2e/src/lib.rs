@@ -13,6 +13,7 @@ pub mod lab;
 pub mod llama;
 pub mod model;
 pub mod repo;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -20,3 +20,5 @@ mod recovery;
 mod recovery_of_edits;
 #[path = "parts/repositories.rs"]
 mod repositories;
+#[path = "parts/terminal/mod.rs"]
+mod terminal;
