@@ -1,10 +1,8 @@
 //! The journal's file: appending, reading one frame, and writing it anew with
-//! what is still needed (new file, sync, rename, sync of the folder).
+//! what is still needed (new file, sync, then in the place of the old one).
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,9 +10,13 @@ use protocol::id::{AttemptId, JournalId};
 
 use super::{
     JournalError, Record,
+    disk::{Disk, DiskFile},
     frame::{self, Place, Stamped},
     ledger::{Entry, Ledger},
 };
+
+/// Bytes that a new file collects before it writes them.
+const BUFFER: usize = 64 << 10;
 
 /// An error of the file system as ours.
 pub(super) fn io_error(path: &Path, action: &'static str, error: &io::Error) -> JournalError {
@@ -26,13 +28,13 @@ pub(super) fn io_error(path: &Path, action: &'static str, error: &io::Error) -> 
 }
 
 /// The open file.
-pub(super) struct JournalFile {
+pub(super) struct JournalFile<F> {
     path: PathBuf,
-    file: File,
+    file: F,
     len: u64,
 }
 
-impl JournalFile {
+impl<F: DiskFile> JournalFile<F> {
     /// How long it is.
     pub(super) const fn len(&self) -> u64 {
         self.len
@@ -40,9 +42,9 @@ impl JournalFile {
 
     /// Appends bytes of whole frames; syncs if asked.
     pub(super) fn append(&mut self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.len)?;
+        self.file.write_at(self.len, bytes)?;
         if sync {
-            self.file.sync_data()?;
+            self.file.sync()?;
         }
         self.len += bytes.len() as u64;
         Ok(())
@@ -51,7 +53,7 @@ impl JournalFile {
     /// Reads the record at a place.
     pub(super) fn read(&self, place: Place) -> io::Result<Stamped> {
         let mut bytes = vec![0; place.len as usize];
-        self.file.read_exact_at(&mut bytes, place.offset)?;
+        self.file.read_at(place.offset, &mut bytes)?;
         frame::decode(&bytes)
             .map(|(_, stamped)| stamped)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a record does not fit its checksum"))
@@ -59,7 +61,8 @@ impl JournalFile {
 
     /// Writes the file anew with what `ledger` still needs, read from `old`;
     /// answers the file and a ledger whose places fit it.
-    pub(super) fn rewrite(
+    pub(super) fn rewrite<D: Disk<File = F>>(
+        disk: &D,
         path: &Path,
         (id, start): (JournalId, u64),
         now: u64,
@@ -67,16 +70,10 @@ impl JournalFile {
         old: Option<&Self>,
     ) -> io::Result<(Self, Ledger)> {
         let temporary = path.with_extension("new");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
         let mut out = Rewriter {
-            out: io::BufWriter::new(file),
-            len: 0,
+            file: disk.create(&temporary)?,
+            buffer: vec![],
+            written: 0,
             ledger: Ledger::default(),
         };
         out.put(now, Record::Opened { journal: id, start })?;
@@ -84,22 +81,26 @@ impl JournalFile {
         for (&attempt, entry) in &ledger.entries {
             out.entry(attempt, entry, old)?;
         }
-        let Rewriter { out, len, ledger } = out;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        let path = path.to_owned();
+        out.flush()?;
+        let Rewriter {
+            file,
+            written,
+            ledger,
+            ..
+        } = out;
+        file.sync()?;
+        disk.replace(&temporary, path)?;
+        let (path, len) = (path.to_owned(), written);
         Ok((Self { path, file, len }, ledger))
     }
 
     /// Opens an existing file only to read from it.
-    pub(super) fn existing(path: &Path) -> io::Result<(Self, Vec<u8>)> {
-        let bytes = fs::read(path)?;
-        let file = File::open(path)?;
-        let (path, len) = (path.to_owned(), bytes.len() as u64);
+    pub(super) fn existing<D: Disk<File = F>>(disk: &D, path: &Path) -> io::Result<(Self, Vec<u8>)> {
+        let file = disk.open(path)?;
+        let len = file.size()?;
+        let mut bytes = vec![0; len as usize];
+        file.read_at(0, &mut bytes)?;
+        let path = path.to_owned();
         Ok((Self { path, file, len }, bytes))
     }
 
@@ -109,34 +110,43 @@ impl JournalFile {
     }
 }
 
-struct Rewriter {
-    out: io::BufWriter<File>,
-    len: u64,
+struct Rewriter<F> {
+    file: F,
+    buffer: Vec<u8>,
+    written: u64,
     ledger: Ledger,
 }
 
-impl Rewriter {
+impl<F: DiskFile> Rewriter<F> {
     fn put(&mut self, at: u64, record: Record) -> io::Result<()> {
         let stamped = Stamped { at, record };
-        let mut bytes = vec![];
-        frame::encode(&stamped, &mut bytes).map_err(io::Error::other)?;
-        self.out.write_all(&bytes)?;
+        let from = self.buffer.len();
+        frame::encode(&stamped, &mut self.buffer).map_err(io::Error::other)?;
         let place = Place {
-            offset: self.len,
-            len: bytes.len() as u32,
+            offset: self.written + from as u64,
+            len: (self.buffer.len() - from) as u32,
         };
-        self.len += bytes.len() as u64;
         self.ledger.apply(&stamped, place);
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
         Ok(())
     }
 
-    fn copy(&mut self, place: Place, old: Option<&JournalFile>) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(self.written, &self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn copy(&mut self, place: Place, old: Option<&JournalFile<F>>) -> io::Result<()> {
         let old = old.ok_or_else(|| io::Error::other("nothing to copy a result from"))?;
         let stamped = old.read(place)?;
         self.put(stamped.at, stamped.record)
     }
 
-    fn entry(&mut self, attempt: AttemptId, entry: &Entry, old: Option<&JournalFile>) -> io::Result<()> {
+    fn entry(&mut self, attempt: AttemptId, entry: &Entry, old: Option<&JournalFile<F>>) -> io::Result<()> {
         match entry {
             Entry::Open { job, step, at } => {
                 let (job, step) = (*job, step.clone());

@@ -3,6 +3,7 @@
 //! runs goes into the next one. Acceptances and results are on disk before
 //! their write returns; everything else rides along.
 
+mod disk;
 mod file;
 mod frame;
 mod ledger;
@@ -25,7 +26,10 @@ use service::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::Held;
-use writer::{Command, Writer};
+use writer::Command;
+
+pub use disk::{Disk, DiskFile, LocalDisk};
+pub use writer::Writer;
 
 /// Writes that may wait; whoever has one more waits with it.
 const QUEUE: usize = 256;
@@ -136,7 +140,7 @@ impl Journal {
     ) -> Result<(Self, Opened, mpsc::Receiver<Vec<AttemptId>>), JournalError> {
         let (sender, commands) = mpsc::channel(QUEUE);
         let (forgotten, forgotten_ids) = mpsc::channel(4);
-        let (writer, opened) = Writer::open(path.clone(), clock, forgotten)?;
+        let (writer, opened) = Writer::open(LocalDisk, path.clone(), clock, forgotten)?;
         tasks
             .spawn_thread("journal", OnExit::StopProcess, move || writer.run(commands))
             .map_err(|e| file::io_error(&path, "written", &e))?;

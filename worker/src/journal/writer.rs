@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Damage, JournalError, Opened, Record,
+    disk::{Disk, DiskFile},
     file::{JournalFile, io_error},
     frame::{self, Place, Stamped},
     ledger::{Entry, Ledger},
@@ -40,8 +41,9 @@ pub(super) enum Command {
 }
 
 /// Owner of the file and of what its records amount to.
-pub(super) struct Writer {
-    file: JournalFile,
+pub struct Writer<D: Disk> {
+    disk: D,
+    file: JournalFile<D::File>,
     ledger: Ledger,
     identity: (JournalId, u64),
     clock: SharedClock,
@@ -51,15 +53,17 @@ pub(super) struct Writer {
     forgotten: mpsc::Sender<Vec<AttemptId>>,
 }
 
-impl Writer {
+impl<D: Disk> Writer<D> {
     /// Reads what is there, cuts or keeps aside what is damaged, and writes the file anew.
-    pub(super) fn open(
+    /// Attempts that are no longer remembered are named to `forgotten`.
+    pub fn open(
+        disk: D,
         path: PathBuf,
         clock: SharedClock,
         forgotten: mpsc::Sender<Vec<AttemptId>>,
     ) -> Result<(Self, Opened), JournalError> {
         let now = seconds(&clock);
-        let (old, scan) = match JournalFile::existing(&path) {
+        let (old, scan) = match JournalFile::existing(&disk, &path) {
             Ok((file, bytes)) => (Some(file), frame::scan(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, frame::Scan::default()),
             Err(error) => return Err(io_error(&path, "read", &error)),
@@ -71,7 +75,7 @@ impl Writer {
         let headless = old.is_some() && before.opened.is_none() && scan.torn > 0;
         let damage = if scan.lost > 0 || headless {
             let lost = scan.lost + scan.torn;
-            let aside = keep_aside(&path, now).map_err(|e| io_error(&path, "written", &e))?;
+            let aside = keep_aside(&disk, &path, now).map_err(|e| io_error(&path, "written", &e))?;
             before.opened = None;
             Some(Damage::Corrupt { lost, aside })
         } else {
@@ -82,11 +86,12 @@ impl Writer {
         before.expire_dead(now);
         let (id, starts) = before.opened.unwrap_or_else(|| (JournalId::new(), 0));
         let identity = (id, starts + 1);
-        let (file, ledger) = JournalFile::rewrite(&path, identity, now, &before, old.as_ref())
+        let (file, ledger) = JournalFile::rewrite(&disk, &path, identity, now, &before, old.as_ref())
             .map_err(|e| io_error(&path, "written", &e))?;
         let opened = remembered(&file, &ledger, identity, damage).map_err(|e| io_error(&path, "read", &e))?;
         let rewrite_at = REWRITE_BYTES.max(2 * file.len());
         let writer = Self {
+            disk,
             file,
             ledger,
             identity,
@@ -120,17 +125,22 @@ impl Writer {
     }
 
     fn write(&mut self, writes: Vec<(Record, Done)>) {
-        let now = seconds(&self.clock);
         let (records, waiting): (Vec<Record>, Vec<Done>) = writes.into_iter().unzip();
-        let outcome = self
-            .append(now, &records)
-            .or_else(|_| self.rewrite(now).and_then(|()| self.append(now, &records)))
-            .map_err(|error| io_error(self.file.path(), "written", &error));
-        self.broken = outcome.is_err();
+        let outcome = self.keep(&records);
         for done in waiting {
             // whoever asked may have gone
             let _gone = done.send(outcome.clone());
         }
+    }
+
+    /// Writes records with one sync; acceptances and results are on disk when this returns.
+    pub fn keep(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        let now = seconds(&self.clock);
+        let outcome = self
+            .append(now, records)
+            .or_else(|_| self.rewrite(now).and_then(|()| self.append(now, records)))
+            .map_err(|error| io_error(self.file.path(), "written", &error));
+        self.broken = outcome.is_err();
         if outcome.is_ok() && self.file.len() > self.rewrite_at {
             // it stays usable as it is: the next try comes at twice the size
             if let Err(error) = self.rewrite(now) {
@@ -138,6 +148,7 @@ impl Writer {
                 self.rewrite_at *= 2;
             }
         }
+        outcome
     }
 
     fn append(&mut self, now: u64, records: &[Record]) -> io::Result<()> {
@@ -168,7 +179,14 @@ impl Writer {
     fn rewrite(&mut self, now: u64) -> io::Result<()> {
         let gone = self.ledger.expire(now);
         let path = self.file.path().to_owned();
-        let (file, ledger) = JournalFile::rewrite(&path, self.identity, now, &self.ledger, Some(&self.file))?;
+        let (file, ledger) = JournalFile::rewrite(
+            &self.disk,
+            &path,
+            self.identity,
+            now,
+            &self.ledger,
+            Some(&self.file),
+        )?;
         (self.file, self.ledger, self.broken) = (file, ledger, false);
         self.rewrite_at = REWRITE_BYTES.max(2 * self.file.len());
         if !gone.is_empty() && self.forgotten.try_send(gone).is_err() {
@@ -177,7 +195,8 @@ impl Writer {
         Ok(())
     }
 
-    fn recall(&self, attempt: AttemptId) -> Result<Option<Box<StepResult>>, JournalError> {
+    /// Reads the result of an attempt again; `None` if it is no longer kept.
+    pub fn recall(&self, attempt: AttemptId) -> Result<Option<Box<StepResult>>, JournalError> {
         let Some(Entry::Acked { result, .. } | Entry::Unsent { result }) = self.ledger.entries.get(&attempt)
         else {
             return Ok(None);
@@ -199,14 +218,14 @@ fn seconds(clock: &SharedClock) -> u64 {
 }
 
 /// Copies a damaged file, so that nothing readable is lost for good.
-fn keep_aside(path: &Path, now: u64) -> io::Result<PathBuf> {
+fn keep_aside<D: Disk>(disk: &D, path: &Path, now: u64) -> io::Result<PathBuf> {
     let aside = path.with_extension(format!("damaged-{now}"));
-    fs::copy(path, &aside)?;
+    disk.copy(path, &aside)?;
     Ok(aside)
 }
 
-fn remembered(
-    file: &JournalFile,
+fn remembered<F: DiskFile>(
+    file: &JournalFile<F>,
     ledger: &Ledger,
     (id, start): (JournalId, u64),
     damage: Option<Damage>,
