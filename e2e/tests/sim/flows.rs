@@ -1,0 +1,118 @@
+//! Workflows that use what the rules are about: order, rounds, retries, limits,
+//! budgets, groups, effects on the outside world, closing steps.
+
+use std::sync::Arc;
+
+use controller::workflow::{load::load, model::Workflow, prompts::Prompts};
+
+const TEXTS: [&str; 10] = [
+    "steps:
+  a:
+    run: [work]
+",
+    "steps:
+  a:
+    run: [work]
+    retry: {max: 2, on: [exit, timeout]}
+  b:
+    needs: [a]
+    run: [work]
+",
+    "timeout: 30m
+steps:
+  a:
+    run: [work]
+    timeout: 1m
+    retry: {max: 1, on: [timeout, exit]}
+  b:
+    run: [work]
+    requires: {disk: fast}
+",
+    "concurrency: {group: one, max: 1, on_conflict: queue}
+steps:
+  a:
+    run: [work]
+  b:
+    needs: [a]
+    if: always()
+    run: [work]
+    allow_failure: true
+",
+    "concurrency: {group: one, max: 1, on_conflict: cancel_old}
+steps:
+  a:
+    agent: architect
+    with: {task: x}
+finally:
+  z:
+    run: [work]
+",
+    "budget: {tokens: 30, on_exceed: park}
+steps:
+  a:
+    agent: architect
+    with: {task: x}
+  b:
+    needs: [a]
+    agent: architect
+    with: {task: x}
+    retry: {max: 2, on: [exit]}
+",
+    "budget: {tokens: 20, on_exceed: fail}
+steps:
+  a:
+    agent: architect
+    with: {task: x}
+  b:
+    run: [work]
+finally:
+  z:
+    run: [work]
+",
+    "steps:
+  a:
+    loop: {as: again, max: 2, until: \"{{ steps.a.ok }}\", on_exhausted: park}
+    steps:
+      a:
+        run: [work]
+        allow_failure: true
+      b:
+        needs: [a]
+        run: [work]
+  c:
+    needs: [a]
+    run: [work]
+    place: {not_with: [a.a]}
+",
+    "priority: 2
+steps:
+  a:
+    run: [work]
+    effect: external
+  b:
+    needs: [a]
+    run: [work]
+",
+    "concurrency: {group: two, max: 2, on_conflict: reject}
+steps:
+  a:
+    run: [work]
+  b:
+    run: [work]
+  c:
+    needs: [a, b]
+    run: [work]
+    timeout: 1m
+",
+];
+
+/// All of them, checked.
+pub(crate) fn all() -> Vec<Arc<Workflow>> {
+    let prompts = Prompts::builtin();
+    let flows = TEXTS.iter().enumerate().map(|(number, steps)| {
+        let text = format!("api: agentd/v1\nname: flow{number}\n{steps}");
+        let flow = load(&text, &prompts).unwrap_or_else(|errors| panic!("{text}\n{errors:#?}"));
+        Arc::new(flow)
+    });
+    flows.collect()
+}
