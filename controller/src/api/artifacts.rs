@@ -1,6 +1,6 @@
 //! Artifacts of jobs, and the blobs behind them.
 
-use std::io;
+use std::{io, time::Duration};
 
 use axum::{
     Json,
@@ -9,16 +9,21 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::StreamExt as _;
 use protocol::{
     artifact::Sha256,
     http::{
         Page,
-        artifacts::{UPLOAD_LENGTH, UPLOAD_OFFSET},
+        artifacts::{MAX_UPLOAD_CHUNK, UPLOAD_LENGTH, UPLOAD_OFFSET},
         jobs::ArtifactView,
         problem::{Code, Problem},
     },
 };
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt},
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_util::io::ReaderStream;
 
 use crate::{artifact::store::BlobError, state::artifacts};
@@ -28,6 +33,11 @@ use super::{
     extract::OfJob,
     problem::{ApiError, ApiResult, not_found},
 };
+
+/// Pieces of an upload that wait to be written.
+const PIECES: usize = 8;
+/// How long an upload may say nothing.
+const SILENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn list(State(api): State<Api>, job: OfJob) -> ApiResult<Json<Page<ArtifactView>>> {
     let id = job.id;
@@ -215,13 +225,19 @@ pub(super) async fn upload_blob(
     State(api): State<Api>,
     Path(sha256): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> ApiResult<Response> {
     let sha256 = parse(&sha256)?;
     let offset = number_header(&headers, UPLOAD_OFFSET)?;
     let length = number_header(&headers, UPLOAD_LENGTH)?;
     let blobs = api.blobs.clone();
-    let appended = blocking(move || blobs.append(&sha256, offset, length, &body)).await?;
+    let (sender, mut pieces) = mpsc::channel(PIECES);
+    let append = blocking(move || {
+        let pieces = std::iter::from_fn(|| pieces.blocking_recv());
+        blobs.append(&sha256, offset, length, pieces)
+    });
+    let (appended, ()) = tokio::join!(append, feed(body, sender));
+    let appended = appended?;
     let (offset, whole) = appended.map_err(blob_problem)?;
     if whole {
         let at = api.clock.wall();
@@ -232,6 +248,23 @@ pub(super) async fn upload_blob(
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
     Ok(response)
+}
+
+/// Hands a body on piece by piece, so that the next piece comes in while the last one is hashed and
+/// written. Ends early when the client goes or is silent: what came is kept, and it may go on from there.
+async fn feed(body: Body, pieces: mpsc::Sender<Bytes>) {
+    let mut body = body.into_data_stream();
+    let mut unwanted = 0;
+    while let Ok(Some(Ok(piece))) = timeout(SILENCE, body.next()).await {
+        let length = piece.len();
+        if pieces.send(piece).await.is_err() {
+            // refused: a client that is still sending reads the answer only after its body
+            unwanted += length;
+            if unwanted > MAX_UPLOAD_CHUNK {
+                return;
+            }
+        }
+    }
 }
 
 /// A header that must be a number of bytes.

@@ -109,25 +109,25 @@ impl BlobStore {
         Ok(size(self.partial(sha256))?.unwrap_or(0))
     }
 
-    /// Adds bytes at an offset. Returns the new offset, and whether the blob is whole, verified and on disk.
+    /// Adds pieces at an offset as they come; what came before they end or an error stays for the next
+    /// upload. Returns the new offset, and whether the blob is whole, verified and on disk.
     pub fn append(
         &self,
         sha256: &Sha256,
         offset: u64,
         length: u64,
-        bytes: &Bytes,
+        pieces: impl IntoIterator<Item = Bytes>,
     ) -> Result<(u64, bool), BlobError> {
         if self.path(sha256).exists() {
             return Ok((length, true));
         }
-        let end = offset.saturating_add(bytes.len() as u64);
-        if end > length || length > self.0.max_bytes {
+        if offset > length || length > self.0.max_bytes {
             return Err(BlobError::TooLarge {
                 limit: length.min(self.0.max_bytes),
             });
         }
         let held = self.take(sha256)?;
-        let outcome = self.write(sha256, offset, length, bytes, held);
+        let outcome = self.write(sha256, offset, length, pieces, held);
         let mut uploads = self.uploads();
         uploads.remove(sha256);
         match outcome {
@@ -156,7 +156,7 @@ impl BlobStore {
         sha256: &Sha256,
         offset: u64,
         length: u64,
-        bytes: &Bytes,
+        pieces: impl IntoIterator<Item = Bytes>,
         held: Option<(u64, sha2::Sha256)>,
     ) -> Result<(u64, Option<sha2::Sha256>), BlobError> {
         let partial = self.partial(sha256);
@@ -175,9 +175,15 @@ impl BlobStore {
             _ => hash_file(&mut file)?,
         };
         file.seek(SeekFrom::Start(offset))?;
-        file.write_all(bytes)?;
-        hasher.update(bytes);
-        let end = offset + bytes.len() as u64;
+        let mut end = offset;
+        for piece in pieces {
+            end += piece.len() as u64;
+            if end > length {
+                return Err(BlobError::TooLarge { limit: length });
+            }
+            file.write_all(&piece)?;
+            hasher.update(&piece);
+        }
         if end < length {
             return Ok((end, Some(hasher)));
         }
@@ -207,7 +213,7 @@ impl BlobStore {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        self.append(&sha256, 0, size, &bytes)?;
+        self.append(&sha256, 0, size, [bytes])?;
         Ok((sha256, size))
     }
 
@@ -248,26 +254,41 @@ mod tests {
         let (folder, store) = store();
         let hash = sha(b"hello world");
         assert_eq!(
-            store.append(&hash, 0, 11, &Bytes::from("hello")).expect("first"),
+            store.append(&hash, 0, 11, [Bytes::from("hello")]).expect("first"),
             (5, false)
         );
         let again = BlobStore::open(folder.path(), 1000).expect("opens");
         assert_eq!(again.offset(&hash).expect("known"), 5);
         let wrong = again
-            .append(&hash, 3, 11, &Bytes::from("lo"))
+            .append(&hash, 3, 11, [Bytes::from("lo")])
             .expect_err("wrong place");
         assert!(matches!(wrong, BlobError::WrongOffset { expected: 5 }));
         assert_eq!(
             again
-                .append(&hash, 5, 11, &Bytes::from(" world"))
+                .append(&hash, 5, 11, [Bytes::from(" world")])
                 .expect("second"),
             (11, true)
         );
         assert_eq!(fs::read(again.path(&hash)).expect("stored"), b"hello world");
+        assert_eq!(again.append(&hash, 0, 11, []).expect("known already"), (11, true));
+    }
+
+    #[test]
+    fn pieces_that_end_early_are_kept_and_too_many_are_refused() {
+        let (_folder, store) = store();
+        let hash = sha(b"hello");
+        let pieces = |texts: &'static [&'static str]| texts.iter().map(|text| Bytes::from(*text));
         assert_eq!(
-            again.append(&hash, 0, 11, &Bytes::new()).expect("known already"),
-            (11, true)
+            store.append(&hash, 0, 5, pieces(&["he", "l"])).expect("kept"),
+            (3, false)
         );
+        let many = store
+            .append(&hash, 3, 5, pieces(&["l", "o", "!"]))
+            .expect_err("more than announced");
+        assert!(matches!(many, BlobError::TooLarge { limit: 5 }));
+        let here = store.offset(&hash).expect("known");
+        assert_eq!(here, 5, "what was announced is kept");
+        assert_eq!(store.append(&hash, here, 5, []).expect("stored"), (5, true));
     }
 
     #[test]
@@ -275,12 +296,12 @@ mod tests {
         let (_folder, store) = store();
         let hash = sha(b"right");
         let wrong = store
-            .append(&hash, 0, 5, &Bytes::from("wrong"))
+            .append(&hash, 0, 5, [Bytes::from("wrong")])
             .expect_err("another hash");
         assert!(matches!(wrong, BlobError::WrongHash { .. }));
         assert_eq!(store.offset(&hash).expect("known"), 0);
         let large = store
-            .append(&hash, 0, 1001, &Bytes::from("x"))
+            .append(&hash, 0, 1001, [Bytes::from("x")])
             .expect_err("too large");
         assert!(matches!(large, BlobError::TooLarge { limit: 1000 }));
     }
@@ -288,9 +309,6 @@ mod tests {
     #[test]
     fn an_empty_blob_can_be_stored() {
         let (_folder, store) = store();
-        assert_eq!(
-            store.append(&sha(b""), 0, 0, &Bytes::new()).expect("stored"),
-            (0, true)
-        );
+        assert_eq!(store.append(&sha(b""), 0, 0, []).expect("stored"), (0, true));
     }
 }
