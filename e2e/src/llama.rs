@@ -49,12 +49,12 @@ impl LlamaServer {
     }
 
     /// The `providers:` and `models:` of a configuration that uses it through this
-    /// adapter; a `window` that prompts nearly fill leaves room for short answers only.
-    pub fn config(&self, kind: &str, window: u32) -> String {
+    /// adapter, with answers of at most so many tokens.
+    pub fn config(&self, kind: &str, window: u32, answer_tokens: u32) -> String {
         let path = if kind == "openai" { "/v1" } else { "" };
         format!(
             "providers:\n  real: {{kind: {kind}, base_url: \"http://{}{path}\", api_key: none}}\n\
-             models:\n  only: [{{provider: real, model: smollm2, window: {window}, protocol: whole_file}}]\n",
+             models:\n  only: [{{provider: real, model: smollm2, window: {window}, answer_tokens: {answer_tokens}, protocol: whole_file}}]\n",
             self.address
         )
     }

@@ -59,6 +59,10 @@ pub struct Candidate {
     /// Context window in tokens.
     #[serde(default = "default_window")]
     pub window: u32,
+    /// Most tokens of one answer, where less than what a role would ask for; a small model that does
+    /// not find an end is stopped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_tokens: Option<u32>,
     /// How it writes edits.
     #[serde(default)]
     pub protocol: EditProtocol,

@@ -83,6 +83,7 @@ fn found_on(worker: &Worker) -> Vec<Candidate> {
             provider: model.provider.clone(),
             model: model.model.clone(),
             window: model.window.unwrap_or(ASSUMED_WINDOW).min(LARGEST_ASSUMED_WINDOW),
+            answer_tokens: None,
             protocol: EditProtocol::WholeFile,
             price: Price::default(),
         })

@@ -11,11 +11,12 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// A window in tokens that leaves about a hundred for an answer: a few seconds of one
-/// busy core.
-const SHORT: u32 = 1024;
-/// A window that leaves room for an answer of a minute, which a cancel cuts off.
-const LONG: u32 = 3072;
+/// The model's window in tokens.
+const WINDOW: u32 = 4096;
+/// Most tokens of an answer: about a second of one core.
+const SHORT: u32 = 48;
+/// An answer of a minute, which a cancel cuts off.
+const LONG: u32 = 2048;
 
 fn lab_with_repo() -> (Lab, std::path::PathBuf) {
     let lab = Lab::new();
@@ -97,14 +98,14 @@ fn every_workflow_ends_truthfully(adapter: &str) {
         return;
     };
     let (lab, repo) = lab_with_repo();
-    let controller = lab.controller(&server.config(adapter, SHORT));
+    let controller = lab.controller(&server.config(adapter, WINDOW, SHORT));
     let _one = lab.worker(&controller, "one");
     let begun = Instant::now();
     submit(&controller, &repo, &["ask", "what does add.sh do?"]);
     submit(&controller, &repo, &["review"]);
     submit(&controller, &repo, &["implement", "make the failing test pass"]);
     for number in 1..=3 {
-        let ended = controller.ctl(&["wait", &number.to_string(), "--timeout", "300s"]);
+        let ended = controller.ctl(&["wait", &number.to_string(), "--timeout", "900s"]);
         let job = controller.job(number);
         say(&format!(
             "{adapter}: job {number} {} after {:.1?}: {} | usage {}",
@@ -126,7 +127,7 @@ fn a_cancel_frees_the_slot(adapter: &str) {
         return;
     };
     let (lab, repo) = lab_with_repo();
-    let controller = lab.controller(&server.config(adapter, LONG));
+    let controller = lab.controller(&server.config(adapter, WINDOW, LONG));
     let _one = lab.worker(&controller, "one");
     submit(
         &controller,

@@ -209,7 +209,9 @@ impl<R: Role> Talk<'_, R> {
         Prompt {
             system,
             messages,
-            max_tokens: self.answer_tokens,
+            max_tokens: self
+                .answer_tokens
+                .min(candidate.answer_tokens.unwrap_or(u32::MAX)),
             schema: self.role.schema(self.files > 0),
         }
     }

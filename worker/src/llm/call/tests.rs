@@ -74,6 +74,7 @@ fn candidate(provider: &str, window: u32, protocol: EditProtocol) -> Candidate {
         provider: provider.into(),
         model: "m".into(),
         window,
+        answer_tokens: None,
         protocol,
         price: Price {
             input: 2.0,

@@ -82,6 +82,7 @@ impl Stage {
                 provider: "script".to_owned(),
                 model: "m".to_owned(),
                 window: self.window,
+                answer_tokens: None,
                 protocol: self.protocol,
                 price: Price::default(),
             }],
