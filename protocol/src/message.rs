@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    artifact::{ArtifactRef, Sha256},
+    artifact::{ArtifactRef, BlobRef, Sha256},
     id::{AttemptId, BootId, JobId, JournalId},
     job::{JobLink, StepKey, text_enum},
     label::Labels,
@@ -380,11 +380,14 @@ pub struct Checkpoint {
     pub attempt: AttemptId,
     /// Counts up within the step.
     pub seq: u64,
-    /// The transcript so far.
-    pub transcript: Sha256,
+    /// The finished turns so far; uploaded before.
+    pub transcript: BlobRef,
     /// The workspace at that point, if it changed.
     #[serde(default)]
     pub workspace: Option<WorkspaceResult>,
+    /// What this attempt used so far: a total, without the attempts that it goes on from.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// See [`FromWorker::Result`].

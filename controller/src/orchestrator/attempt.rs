@@ -4,12 +4,14 @@ use protocol::{
     event::EventKind,
     id::{AttemptId, JobId, WorkerId},
     job::{JobState, StepKey},
-    message::{Cancel, CancelReason, Checkpoint, Lease, Probe, Progress, Reject, Renew, Session, ToWorker},
+    message::{Cancel, CancelReason, Lease, Probe, Progress, Reject, Renew, Session, ToWorker},
     step::{AttemptState, ErrorClass, StepError, StepState},
     usage::Usage,
     worker::WorkerState,
 };
 use serde_json::json;
+
+use crate::workflow::model::OnLost;
 
 use super::{draft::Draft, event::Refusal, timers::Timer, world::Step};
 
@@ -234,31 +236,6 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Rule 6c.
-    pub(super) fn checkpoint(&mut self, worker: WorkerId, checkpoint: Checkpoint) -> Result<(), Refusal> {
-        self.known(worker)?;
-        let (job, key) = self
-            .world
-            .place_of(checkpoint.attempt)
-            .ok_or(Refusal::StaleAttempt)?;
-        let step = self.world.step(job, &key).ok_or(Refusal::StaleAttempt)?;
-        let current = step
-            .current()
-            .filter(|current| current.id == checkpoint.attempt && current.worker == worker);
-        if current.is_none() || step.state.is_terminal() {
-            return Err(Refusal::StaleAttempt);
-        }
-        if step
-            .checkpoint
-            .as_ref()
-            .is_some_and(|stored| stored.seq >= checkpoint.seq)
-        {
-            return Err(Refusal::NotApplicable);
-        }
-        self.step_mut(job, &key).checkpoint = Some(checkpoint);
-        Ok(())
-    }
-
     /// Rules 3, 7, 8, 12: the deadline of an attempt has come.
     pub(super) fn attempt_due(&mut self, id: AttemptId) {
         let Some((job, key)) = self.world.place_of(id) else {
@@ -327,19 +304,21 @@ impl Draft<'_> {
 
     /// One loss less is left; the step waits for another worker, or for a person.
     pub(super) fn spend_infra(&mut self, job: JobId, key: &StepKey, error: StepError) {
-        let external = self.world.jobs[&job]
+        let def = self.world.jobs[&job]
             .step(key)
-            .is_some_and(|step| self.world.jobs[&job].def(step).external);
+            .map(|step| self.world.jobs[&job].def(step));
+        let parks = def.and_then(|def| match def.on_lost {
+            _ if def.external => Some("it acts on the outside world and was lost"),
+            OnLost::Park => Some("it was lost, and `on_lost: park` leaves it to a person"),
+            OnLost::Resume | OnLost::Retry => None,
+        });
         let retries = self.world.limits.infra_retries;
         let step = self.step_mut(job, key);
         step.error = Some(error);
-        if step.infra_left == 0 || external {
-            let why = if external {
-                "it acts on the outside world and was lost".to_owned()
-            } else {
-                format!("it lost its worker {} times", retries + 1)
-            };
-            self.park_step(job, key, &why);
+        if let Some(why) = parks {
+            self.park_step(job, key, why);
+        } else if step.infra_left == 0 {
+            self.park_step(job, key, &format!("it lost its worker {} times", retries + 1));
         } else {
             step.infra_left -= 1;
             self.release(job, key);

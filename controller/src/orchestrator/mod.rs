@@ -8,6 +8,7 @@
 
 pub mod attempt;
 pub mod budget;
+pub mod checkpoint;
 pub mod draft;
 pub mod event;
 pub mod hello;

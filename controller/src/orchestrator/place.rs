@@ -195,6 +195,7 @@ impl Draft<'_> {
             let (worker, attempt) = (previous.worker, previous.id);
             self.say_cancel(worker, attempt, CancelReason::Superseded);
         }
+        self.choose_beginning(id, key);
         let attempt = self.new_attempt(id, key, worker);
         self.changes.attempts.insert(attempt.id);
         self.world.attempts.insert(attempt.id, (id, key.clone()));

@@ -188,6 +188,7 @@ impl Draft<'_> {
             let note = format!("it had succeeded before the cancel ({why}) reached it");
             self.current_mut(job, key).notes.push(note);
         }
+        self.step_mut(job, key).checkpoint = None;
         self.set_step_state(job, key, StepState::Succeeded);
     }
 
@@ -219,6 +220,7 @@ impl Draft<'_> {
 
     /// Work failed: the step waits for its next attempt, or has failed.
     pub(super) fn spend_work(&mut self, job: JobId, key: &StepKey, error: StepError) {
+        self.judge_checkpoint(job, key, error.class);
         let owner = &self.world.jobs[&job];
         let step = owner.step(key).expect("the step was found before");
         let policy = owner.def(step).retry.clone();

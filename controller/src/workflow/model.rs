@@ -202,6 +202,9 @@ pub struct StepDef {
     /// Whether a loss parks it, since it acts on the outside world.
     #[serde(default)]
     pub external: bool,
+    /// What becomes of it when its worker is lost.
+    #[serde(default)]
+    pub on_lost: OnLost,
 }
 
 impl StepDef {
@@ -231,6 +234,19 @@ impl StepDef {
             }
         }
     }
+}
+
+/// What becomes of a step whose worker is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Another attempt goes on after the last finished turn; what has no turns begins anew.
+    #[default]
+    Resume,
+    /// Every attempt begins anew.
+    Retry,
+    /// It waits for a person; a resumed job goes on after the last finished turn.
+    Park,
 }
 
 /// When a step runs.

@@ -4,7 +4,7 @@ use protocol::{
     artifact::Sha256,
     id::{AttemptId, BootId, JobId, WorkerId},
     job::JobState,
-    message::{Checkpoint, FromWorker, Reject, RejectReason, RunningAttempt},
+    message::{FromWorker, Reject, RejectReason, RunningAttempt},
     step::{AttemptState, Outcome, StepState},
     worker::{Wanted, WorkerState},
 };
@@ -176,24 +176,6 @@ fn rule_6b_a_superseded_or_unknown_attempt_is_told_to_stop_each_time() {
         assert_eq!(sim.said(), ["cancel superseded"]);
     }
     assert_eq!(sim.states(job, "a").2, AttemptState::Offered);
-}
-
-#[test]
-fn rule_6c_only_a_later_checkpoint_is_stored() {
-    let (mut sim, worker, job, attempt) = running();
-    let checkpoint = |seq| {
-        FromWorker::Checkpoint(Checkpoint {
-            attempt,
-            seq,
-            transcript: Sha256([7; 32]),
-            workspace: None,
-        })
-    };
-    sim.from(worker, checkpoint(2)).expect("stored");
-    assert_eq!(sim.from(worker, checkpoint(2)), Err(Refusal::NotApplicable));
-    assert_eq!(sim.from(worker, checkpoint(1)), Err(Refusal::NotApplicable));
-    let stored = sim.step(job, "a").checkpoint.as_ref().map(|stored| stored.seq);
-    assert_eq!(stored, Some(2));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use protocol::{duration::Millis, label::Requires, spec::ToolStep};
 
 use super::*;
-use crate::workflow::model::{Condition, Loop, OnExhausted, RetryPolicy};
+use crate::workflow::model::{Condition, Loop, OnExhausted, OnLost, RetryPolicy};
 
 fn def(kind: StepKind, needs: &[&str]) -> StepDef {
     StepDef {
@@ -18,6 +18,7 @@ fn def(kind: StepKind, needs: &[&str]) -> StepDef {
         allow_failure: false,
         writes: false,
         external: false,
+        on_lost: OnLost::default(),
     }
 }
 

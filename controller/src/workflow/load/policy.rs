@@ -4,7 +4,7 @@ use protocol::{duration::Millis, label::Requires, step::ErrorClass};
 
 use super::{Defaults, MAX_TIME};
 use crate::workflow::{
-    model::{RetryPolicy, StepKind},
+    model::{OnLost, RetryPolicy, StepKind},
     read::{Field, Mistakes, Section, parse_duration},
 };
 
@@ -102,6 +102,36 @@ pub(super) fn read_retry(field: &Field<'_>, base: RetryPolicy, mistakes: &mut Mi
         }
     }
     retry
+}
+
+/// What becomes of the step when its worker is lost: only an agent has something to go on from.
+pub(super) fn read_on_lost(section: &Section<'_>, kind: &StepKind, mistakes: &mut Mistakes) -> OnLost {
+    let Some(field) = section.get("on_lost") else {
+        return OnLost::default();
+    };
+    let words = [
+        ("resume", OnLost::Resume),
+        ("retry", OnLost::Retry),
+        ("park", OnLost::Park),
+    ];
+    let Some(on_lost) = field.one_of(&words, mistakes) else {
+        return OnLost::default();
+    };
+    if on_lost == OnLost::Resume && !matches!(kind, StepKind::Agent { .. }) {
+        mistakes.add(
+            &field.path,
+            format!("only an agent can be resumed, not `{}`", kind.name()),
+            Some("a lost step of another kind is run again; `park` leaves it to a person".to_owned()),
+        );
+    }
+    if section.has("effect") && on_lost != OnLost::Park {
+        mistakes.add(
+            &field.path,
+            "a step with `effect: external` parks when it is lost".to_owned(),
+            None,
+        );
+    }
+    on_lost
 }
 
 pub(super) fn read_effect(section: &Section<'_>, mistakes: &mut Mistakes) -> bool {

@@ -23,7 +23,6 @@ pub(super) const LATER: &[&str] = &[
     "secrets",
     "attempts",
     "network",
-    "on_lost",
     "allow_trifecta",
 ];
 
@@ -37,7 +36,9 @@ const LATER_KINDS: [&str; 4] = ["approval", "webhook", "workflow", "external"];
 const COMMON: &[&str] = &["needs", "if", "allow_failure"];
 
 /// Keys of steps that a worker executes.
-const WORK: &[&str] = &["requires", "place", "timeout", "retry", "effect", "sandbox"];
+const WORK: &[&str] = &[
+    "requires", "place", "timeout", "retry", "effect", "sandbox", "on_lost",
+];
 
 /// Keys that only some kinds of steps have.
 const SPECIAL: &[&str] = &["model", "outputs", "with", "shell", "env", "writes", "loop"];
@@ -98,6 +99,7 @@ pub(super) fn read(
         allow_failure: truth(&section, "allow_failure", mistakes),
         writes: truth(&section, "writes", mistakes),
         external: policy::read_effect(&section, mistakes),
+        on_lost: policy::read_on_lost(&section, &kind, mistakes),
         kind,
     })
 }

@@ -7,7 +7,7 @@ use protocol::{
 use super::*;
 use crate::workflow::{
     catalog::BUILTIN,
-    model::{CommandDef, Condition, InputType, OnExhausted, StepKind},
+    model::{CommandDef, Condition, InputType, OnExhausted, OnLost, StepKind},
 };
 
 mod mistakes;
@@ -45,6 +45,7 @@ steps:
       edit:
         agent: codegen
         model: small
+        on_lost: park
         with: {failures: "{{ again.prev.test.outputs.failures }}", plan: "{{ steps.plan.outputs.plan }}"}
       test:
         needs: [edit]
@@ -152,6 +153,8 @@ fn steps_are_read_with_the_defaults_merged_in() {
         }
     );
     assert_eq!(steps["edit"].timeout, Millis::from_secs(1800));
+    assert_eq!(steps["edit"].on_lost, OnLost::Park);
+    assert_eq!(workflow.steps["plan"].on_lost, OnLost::Resume);
     let test = &steps["test"];
     assert_eq!(test.requires.to_string(), "os=linux tool=cargo");
     assert!(test.allow_failure && !test.writes);

@@ -262,6 +262,26 @@ fn a_step_has_exactly_one_kind_and_the_keys_of_that_kind() {
 }
 
 #[test]
+fn what_becomes_of_a_lost_step_fits_its_kind() {
+    for (step, expected) in [
+        (
+            "{agent: review, on_lost: again}",
+            "line 3, steps.a.on_lost: `again` is not one of resume, retry, park",
+        ),
+        (
+            "{run: [ls], on_lost: resume}",
+            "line 3, steps.a.on_lost: only an agent can be resumed, not `run` [a lost step of another kind is run again; `park` leaves it to a person]",
+        ),
+        (
+            "{run: [ls], effect: external, on_lost: retry}",
+            "line 3, steps.a.on_lost: a step with `effect: external` parks when it is lost",
+        ),
+    ] {
+        assert_eq!(in_steps(&format!("  a: {step}")), expected);
+    }
+}
+
+#[test]
 fn what_comes_later_says_so() {
     for key in [
         "fan_out",
@@ -269,7 +289,6 @@ fn what_comes_later_says_so() {
         "secrets",
         "attempts",
         "network",
-        "on_lost",
         "allow_trifecta",
     ] {
         assert_eq!(
