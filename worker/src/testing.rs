@@ -16,13 +16,15 @@ use protocol::{
     model::ProviderDefinition,
     spec::{RepoSource, StepSpec, Work, WorkspaceRef},
     step::{ErrorClass, StepError},
+    usage::Usage,
 };
 use serde_json::{Map, Value};
 use sha2::Digest as _;
 
 use crate::{
+    agents::memory::Transcript,
     log::LogSink,
-    steps::{Blobs, ProviderSource, StepContext, Stop},
+    steps::{Blobs, Checkpoints, ProviderSource, StepContext, Stop},
     tools::{
         environment::Toolchains,
         exec::{Environment, Exec},
@@ -58,6 +60,17 @@ struct NoProviders;
 impl ProviderSource for NoProviders {
     fn providers(&self) -> BoxFuture<'_, Result<Vec<ProviderDefinition>, StepError>> {
         Box::pin(async { Ok(vec![]) })
+    }
+}
+
+/// Keeps the transcripts of finished turns.
+#[derive(Default)]
+pub(crate) struct Kept(pub(crate) Mutex<Vec<(Transcript, Usage)>>);
+
+impl Checkpoints for Kept {
+    fn save<'a>(&'a self, transcript: &'a Transcript, usage: Usage) -> BoxFuture<'a, ()> {
+        self.0.lock().unwrap().push((transcript.clone(), usage));
+        Box::pin(async {})
     }
 }
 
@@ -144,18 +157,7 @@ impl Bench {
         StepContext {
             assign: Assign {
                 job: self.job,
-                step: StepKey::top("step"),
-                attempt: AttemptId::new(),
-                number: 1,
-                spec: None,
-                secrets: vec![],
-                timeout_ms: 60_000,
-                lease_ms: 45_000,
-                grace_ms: 120_000,
-                cancel_grace_ms: 10_000,
-                artifacts: vec![],
-                checkpoint: None,
-                traceparent: None,
+                ..assign()
             },
             spec: StepSpec {
                 title: "a title".to_owned(),
@@ -169,12 +171,35 @@ impl Bench {
             },
             log: self.log.clone(),
             progress: Arc::new(|_, _, _, _| {}),
+            checkpoints: Arc::new(Kept::default()),
             blobs: Arc::<FolderBlobs>::clone(&self.blobs),
             providers: Arc::new(NoProviders),
             workspaces: Arc::clone(&self.workspaces),
             scratch,
             stop: Stop::default(),
         }
+    }
+}
+
+/// An assignment of step `step`.
+pub(crate) fn assign() -> Assign {
+    Assign {
+        job: JobLink {
+            number: 42,
+            id: JobId::new(),
+        },
+        step: StepKey::top("step"),
+        attempt: AttemptId::new(),
+        number: 1,
+        spec: None,
+        secrets: vec![],
+        timeout_ms: 60_000,
+        lease_ms: 45_000,
+        grace_ms: 120_000,
+        cancel_grace_ms: 10_000,
+        artifacts: vec![],
+        checkpoint: None,
+        traceparent: None,
     }
 }
 

@@ -220,7 +220,7 @@ impl Role for Codegen {
         };
     }
 
-    fn ask(&mut self, ask: Ask, protocol: EditProtocol, _room: usize) -> String {
+    fn ask(&self, ask: Ask, protocol: EditProtocol, _room: usize) -> String {
         let Last {
             problems,
             failures,

@@ -118,7 +118,7 @@ impl<C: Contract> Role for DocumentRole<C> {
         "it was cut".clone_into(&mut self.complaint);
     }
 
-    fn ask(&mut self, ask: Ask, _protocol: EditProtocol, room: usize) -> String {
+    fn ask(&self, ask: Ask, _protocol: EditProtocol, room: usize) -> String {
         let instructions = self.contract.instructions();
         match ask {
             Ask::MoreFiles => self.contract.show_files(&self.wanted, room),

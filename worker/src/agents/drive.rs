@@ -11,10 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     desk::Desk,
+    memory::{Memory, Turn},
     thinking::without_thinking,
     turn::{self, Ask, Effect, End, Event, Limits},
 };
-use crate::llm::{Answer, ChatMessage, Finish, Models, Prompt, Speaker};
+use crate::{
+    llm::{Answer, ChatMessage, Finish, Models, Prompt, Speaker},
+    steps::Checkpoints,
+};
 
 /// Output tokens that are asked for at first: enough for a few hundred lines.
 const ANSWER_TOKENS: u32 = 8192;
@@ -39,7 +43,7 @@ pub trait Role: Send + Sync {
     /// Keeps what is complete in an answer that was cut.
     fn keep(&mut self, answer: &str, protocol: EditProtocol);
     /// The next message to the model, in about `room` bytes.
-    fn ask(&mut self, ask: Ask, protocol: EditProtocol, room: usize) -> String;
+    fn ask(&self, ask: Ask, protocol: EditProtocol, room: usize) -> String;
     /// Why the last answer was not good: one line for people.
     fn complaint(&self) -> String;
 }
@@ -62,20 +66,36 @@ pub enum Judged<T> {
     Doubtful,
 }
 
-/// Plays `role` to its end.
+/// What a conversation is held with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Who is asked.
+    pub models: &'a Models,
+    /// Who watches.
+    pub desk: &'a Desk,
+    /// Where finished turns go.
+    pub checkpoints: &'a dyn Checkpoints,
+    /// Most model calls, those before a checkpoint included.
+    pub calls: u32,
+    /// When to stop.
+    pub stop: &'a CancellationToken,
+}
+
+/// Plays `role` to its end: first what `memory` holds, then with the models.
 pub async fn converse<R: Role>(
     role: &mut R,
-    models: &Models,
-    desk: &Desk,
-    calls: u32,
-    stop: &CancellationToken,
+    means: Means<'_>,
+    memory: Memory,
 ) -> Result<R::Outcome, StepError> {
-    let limits = role.limits(calls);
+    let Means { models, desk, .. } = means;
+    let limits = role.limits(means.calls);
     let mut talk = Talk {
         role,
         models,
         desk,
-        stop,
+        checkpoints: means.checkpoints,
+        memory,
+        stop: means.stop,
         limits,
         history: Vec::new(),
         answer: String::new(),
@@ -104,6 +124,8 @@ struct Talk<'a, R: Role> {
     role: &'a mut R,
     models: &'a Models,
     desk: &'a Desk,
+    checkpoints: &'a dyn Checkpoints,
+    memory: Memory,
     stop: &'a CancellationToken,
     limits: Limits,
     /// What was said after the opening.
@@ -127,7 +149,12 @@ struct Talk<'a, R: Role> {
 
 impl<R: Role> Talk<'_, R> {
     async fn call(&mut self, ask: Ask) -> Event {
-        self.prepare(ask);
+        if let Some(turn) = self.memory.recall(ask) {
+            self.prepare(ask, turn.told);
+            self.squeezed |= turn.squeezed;
+            return self.take(turn.protocol, turn.answer, turn.finish);
+        }
+        let told = self.prepare(ask, None);
         let result = match self.chat().await {
             Err(error) if error.class == ErrorClass::TooLong && !self.squeezed => {
                 self.desk.note(&format!("{error}; asking with less context"));
@@ -137,7 +164,11 @@ impl<R: Role> Talk<'_, R> {
             result => result,
         };
         match result {
-            Ok(answer) => self.take(answer),
+            Ok(answer) => {
+                let text = without_thinking(&answer.reply.text).into_owned();
+                self.remember(ask, told, &answer, &text).await;
+                self.take(answer.candidate.protocol, text, answer.reply.finish)
+            }
             Err(_) if self.stop.is_cancelled() => Event::Stopped,
             Err(error) => {
                 self.error = Some(error);
@@ -157,13 +188,31 @@ impl<R: Role> Talk<'_, R> {
         result
     }
 
-    /// Says what is to be said next.
-    fn prepare(&mut self, ask: Ask) {
+    /// Makes the answered call a checkpoint: it is paid, whatever becomes of it.
+    async fn remember(&mut self, ask: Ask, told: Option<String>, answer: &Answer, text: &str) {
+        let turn = Turn {
+            ask,
+            told,
+            squeezed: self.squeezed,
+            provider: answer.candidate.provider.clone(),
+            model: answer.candidate.model.clone(),
+            protocol: answer.candidate.protocol,
+            finish: answer.reply.finish,
+            answer: text.to_owned(),
+        };
+        self.memory.add(turn, self.models.calls());
+        let usage = self.models.usage();
+        self.checkpoints.save(self.memory.transcript(), usage).await;
+    }
+
+    /// Says what is to be said next, in the words of an earlier attempt if there are any.
+    /// Answers with the words.
+    fn prepare(&mut self, ask: Ask, told: Option<String>) -> Option<String> {
         match ask {
-            Ask::Open => return,
+            Ask::Open => return None,
             Ask::Longer => {
                 self.answer_tokens = LONGER_ANSWER_TOKENS;
-                return;
+                return None;
             }
             Ask::WholeFiles => {
                 self.whole_files = true;
@@ -173,8 +222,10 @@ impl<R: Role> Talk<'_, R> {
             Ask::Continue => self.role.keep(&self.answer, self.protocol),
             Ask::Repair | Ask::Confirm => {}
         }
-        let room = room(self.models, &self.models.candidate());
-        let text = self.role.ask(ask, self.protocol, room / 2);
+        let text = told.unwrap_or_else(|| {
+            let room = room(self.models, &self.models.candidate());
+            self.role.ask(ask, self.protocol, room / 2)
+        });
         self.desk
             .note(&format!("{}: {}", name(ask), self.role.complaint()));
         let said = std::mem::take(&mut self.answer);
@@ -183,9 +234,10 @@ impl<R: Role> Talk<'_, R> {
         } else {
             said
         };
-        for (speaker, text) in [(Speaker::Assistant, said), (Speaker::User, text)] {
+        for (speaker, text) in [(Speaker::Assistant, said), (Speaker::User, text.clone())] {
             self.history.push(ChatMessage { speaker, text });
         }
+        Some(text)
     }
 
     /// The prompt for one candidate: the opening shrinks to what the history leaves of
@@ -216,12 +268,12 @@ impl<R: Role> Talk<'_, R> {
         }
     }
 
-    fn take(&mut self, answer: Answer) -> Event {
+    fn take(&mut self, protocol: EditProtocol, answer: String, finish: Finish) -> Event {
         if !self.whole_files {
-            self.protocol = answer.candidate.protocol;
+            self.protocol = protocol;
         }
-        self.answer = without_thinking(&answer.reply.text).into_owned();
-        match answer.reply.finish {
+        self.answer = answer;
+        match finish {
             Finish::Stop => Event::Answered,
             Finish::Length => Event::AnswerCut,
             Finish::Refusal => Event::Refused,

@@ -13,6 +13,7 @@ pub mod document;
 pub mod drive;
 pub mod edit;
 pub mod files;
+pub mod memory;
 pub mod repomap;
 pub mod review;
 pub mod schemas;

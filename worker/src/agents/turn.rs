@@ -2,6 +2,8 @@
 //! step down, give up. It has no texts, no clock and no files; [`super::drive`]
 //! does what the effects say and reports back what happened.
 
+use serde::{Deserialize, Serialize};
+
 /// How often what may happen. Small numbers: a model that does not get it after
 /// two repairs does not get it after ten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +122,8 @@ pub enum Effect {
 }
 
 /// What to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// The task.
     Open,

@@ -2,6 +2,7 @@
 //! The result is complete when it is reported: log and artifacts are up. The
 //! session decides what to start, writes results down and says them.
 
+mod checkpoint;
 mod outcome;
 mod run;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use futures::future::BoxFuture;
 use protocol::{
     artifact::Sha256,
     id::AttemptId,
-    message::{Assign, CancelReason, LogTail, Progress, StepResult},
+    message::{Assign, CancelReason, Checkpoint, LogTail, Progress, StepResult},
     model::ProviderDefinition,
 };
 use service::{
@@ -55,6 +56,10 @@ pub type StepRunner = Arc<dyn Fn(StepContext) -> BoxFuture<'static, StepOutput> 
 pub enum Report {
     /// An attempt got on.
     Progress(Progress),
+    /// A turn of an attempt's agent is finished and kept on this machine.
+    Turn(Box<Checkpoint>),
+    /// The controller has what a checkpoint names.
+    TurnSent(Box<Checkpoint>),
     /// An attempt ended.
     Ended(Box<StepResult>),
 }

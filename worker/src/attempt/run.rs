@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Report, Workshop,
+    checkpoint::{AttemptCheckpoints, checkpoints},
     outcome::{LogState, result, settle_outcome},
 };
 use crate::{
@@ -59,15 +60,29 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     let spool = Spool::new(path, limits, mask.clone(), workshop.clock.clone());
     let (progress, progress_seen) = watch::channel(None);
     let over = CancellationToken::new();
+    let (checkpoints, carrier) = checkpoints(
+        &assign,
+        &workshop.blobs,
+        &workshop.reports,
+        (mask.clone(), spool.sink()),
+        &stop.token,
+    );
     let work = async {
-        let output = execute(&workshop, &assign, &stop, &spool, mask, progress).await;
+        let outlets = Outlets {
+            spool: &spool,
+            mask,
+            progress,
+            checkpoints: Arc::new(checkpoints),
+        };
+        let output = execute(&workshop, &assign, &stop, outlets).await;
         over.cancel();
         output
     };
     let upload = LogUpload::new(workshop.controller.clone(), attempt, 0);
-    let (mut output, (), mut upload) = tokio::join!(
+    let (mut output, (), (), mut upload) = tokio::join!(
         work,
         say_progress(&workshop, progress_seen),
+        carrier.run(&over),
         send_log(&workshop, &spool, upload, attempt, &over),
     );
     let log = finish_log(&spool, &mut upload, attempt, &stop, &closing).await;
@@ -86,14 +101,15 @@ struct Executed {
     timed_out: bool,
 }
 
-async fn execute(
-    workshop: &Workshop,
-    assign: &Assign,
-    stop: &Stop,
-    spool: &Spool,
+/// Where what a step says goes.
+struct Outlets<'a> {
+    spool: &'a Spool,
     mask: Mask,
     progress: watch::Sender<Option<Progress>>,
-) -> Executed {
+    checkpoints: Arc<AttemptCheckpoints>,
+}
+
+async fn execute(workshop: &Workshop, assign: &Assign, stop: &Stop, outlets: Outlets<'_>) -> Executed {
     let scratch = workshop.scratch.join(assign.attempt.to_string());
     let prepared = async {
         crate::folder::make_folder(&scratch).map_err(|error| {
@@ -105,7 +121,7 @@ async fn execute(
             attempt: assign.attempt,
             own: workshop.providers.clone(),
             found: local_ollama(),
-            mask,
+            mask: outlets.mask,
             stop: stop.token.clone(),
         });
         let spec = match &assign.spec {
@@ -115,8 +131,9 @@ async fn execute(
         Ok(StepContext {
             assign: assign.clone(),
             spec,
-            log: spool.sink(),
-            progress: progress_sink(assign.attempt, progress),
+            log: outlets.spool.sink(),
+            progress: progress_sink(assign.attempt, outlets.progress),
+            checkpoints: outlets.checkpoints,
             blobs: Arc::new(AttemptBlobs {
                 cache: workshop.blobs.clone(),
                 stop: stop.token.clone(),

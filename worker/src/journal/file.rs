@@ -148,9 +148,18 @@ impl<F: DiskFile> Rewriter<F> {
 
     fn entry(&mut self, attempt: AttemptId, entry: &Entry, old: Option<&JournalFile<F>>) -> io::Result<()> {
         match entry {
-            Entry::Open { job, step, at } => {
+            Entry::Open {
+                job,
+                step,
+                at,
+                checkpoint,
+            } => {
                 let (job, step) = (*job, step.clone());
-                self.put(*at, Record::Accepted { attempt, job, step })
+                self.put(*at, Record::Accepted { attempt, job, step })?;
+                match checkpoint {
+                    Some(checkpoint) => self.put(*at, Record::Checkpoint(checkpoint.clone())),
+                    None => Ok(()),
+                }
             }
             Entry::Unsent { result } => self.copy(*result, old),
             Entry::Acked { at, result } => {

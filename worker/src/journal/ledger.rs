@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::{
     id::{AttemptId, JobId, JournalId},
     job::StepKey,
+    message::Checkpoint,
 };
 
 use super::{
@@ -23,7 +24,13 @@ const MAX_ACKED_BYTES: u64 = 32 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     /// Accepted, not ended.
-    Open { job: JobId, step: StepKey, at: u64 },
+    Open {
+        job: JobId,
+        step: StepKey,
+        at: u64,
+        /// Its last finished turn.
+        checkpoint: Option<Box<Checkpoint>>,
+    },
     /// Ended, not acknowledged; the result lies there.
     Unsent { result: Place },
     /// Acknowledged then; the result lies there.
@@ -55,7 +62,13 @@ impl Ledger {
                     job: *job,
                     step: step.clone(),
                     at,
+                    checkpoint: None,
                 });
+            }
+            Record::Checkpoint(turn) => {
+                if let Some(Entry::Open { checkpoint, .. }) = self.entries.get_mut(&turn.attempt) {
+                    *checkpoint = Some(turn.clone());
+                }
             }
             Record::Result(result) => {
                 let unsent = Entry::Unsent { result: place };

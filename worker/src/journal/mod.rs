@@ -1,7 +1,7 @@
 //! The worker's durable record of what it accepted and how it ended. An
 //! append-only file, owned by one thread: everything that waits while a sync
-//! runs goes into the next one. Acceptances and results are on disk before
-//! their write returns; everything else rides along.
+//! runs goes into the next one. Acceptances, checkpoints and results are on
+//! disk before their write returns; everything else rides along.
 
 mod disk;
 mod file;
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use protocol::{
     id::{AttemptId, JobId, JournalId},
     job::StepKey,
-    message::StepResult,
+    message::{Checkpoint, StepResult},
 };
 use serde::{Deserialize, Serialize};
 use service::{
@@ -55,6 +55,8 @@ pub enum Record {
         /// Its step.
         step: StepKey,
     },
+    /// A turn of an open attempt is finished; what it names is in the cache of blobs.
+    Checkpoint(Box<Checkpoint>),
     /// An attempt ended.
     Result(Box<StepResult>),
     /// The controller has the result of an attempt.
@@ -74,7 +76,7 @@ impl Record {
     const fn is_durable(&self) -> bool {
         matches!(
             self,
-            Self::Opened { .. } | Self::Accepted { .. } | Self::Result(_)
+            Self::Opened { .. } | Self::Accepted { .. } | Self::Checkpoint(_) | Self::Result(_)
         )
     }
 }

@@ -2,8 +2,9 @@ use std::{fs, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use protocol::{
+    artifact::{BlobRef, Sha256},
     id::{AttemptId, JobId},
-    message::StepResult,
+    message::{Checkpoint, StepResult},
     step::Outcome,
     usage::Usage,
 };
@@ -187,4 +188,39 @@ async fn writes_that_wait_together_are_all_answered() {
     drop(journal);
     let (_journal, opened) = open_at(&path, NOW);
     assert_eq!(opened.held.len(), 500);
+}
+
+#[tokio::test]
+async fn the_last_finished_turn_of_an_open_attempt_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let [open, ended] = std::array::from_fn(|_| AttemptId::new());
+    let turn = |attempt, seq| {
+        Box::new(Checkpoint {
+            attempt,
+            seq,
+            transcript: BlobRef {
+                sha256: Sha256([7; 32]),
+                size: 1,
+            },
+            workspace: None,
+            usage: Usage::default(),
+        })
+    };
+    let (journal, _) = open_at(&path, NOW);
+    let mut records = vec![accepted(open), accepted(ended)];
+    records.extend([(open, 1), (ended, 1), (open, 2)].map(|(of, seq)| Record::Checkpoint(turn(of, seq))));
+    records.push(Record::Result(result(ended)));
+    write_all(&journal, records).await;
+    drop(journal);
+    // the second life reads what the first one wrote, the third what the second one wrote anew
+    for _ in 0..2 {
+        let (journal, opened) = open_at(&path, NOW);
+        let Held::Dead { checkpoint, .. } = &opened.held[&open] else {
+            panic!("{:?}", opened.held);
+        };
+        assert_eq!(*checkpoint, Some(turn(open, 2)));
+        assert!(matches!(opened.held[&ended], Held::Unsent { .. }));
+        drop(journal);
+    }
 }

@@ -233,10 +233,16 @@ fn remembered<F: DiskFile>(
     let mut held = BTreeMap::new();
     for (&attempt, entry) in &ledger.entries {
         let what = match entry {
-            Entry::Open { job, step, .. } => {
-                let (job, step) = (*job, step.clone());
-                Held::Dead { job, step }
-            }
+            Entry::Open {
+                job,
+                step,
+                checkpoint,
+                ..
+            } => Held::Dead {
+                job: *job,
+                step: step.clone(),
+                checkpoint: checkpoint.clone(),
+            },
             Entry::Unsent { result } => match file.read(*result)?.record {
                 Record::Result(result) => Held::Unsent { result },
                 _ => continue,

@@ -90,10 +90,12 @@ impl Models {
         self
     }
 
-    /// Goes on after a checkpoint: so many calls were made before.
-    pub fn resume_after(self, calls: u32) -> Self {
-        self.ledger().calls = calls;
-        self
+    /// Goes on after a checkpoint: so many calls were made before, the last one of this model.
+    pub fn resume_after(&self, calls: u32, provider: &str, model: &str) {
+        let same = |known: &Candidate| known.provider == provider && known.model == model;
+        let mut ledger = self.ledger();
+        ledger.calls = calls;
+        ledger.current = self.candidates.iter().position(same).unwrap_or(0);
     }
 
     /// The candidate that the next call asks first: a fallback stays in force.

@@ -6,7 +6,7 @@ use protocol::{
     model::{Candidate, Price},
     spec::ModelUsed,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Who speaks in a chat.
@@ -80,7 +80,7 @@ pub enum Delta {
 }
 
 /// Why a model stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
     /// It was done.

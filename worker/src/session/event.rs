@@ -6,7 +6,9 @@ use protocol::{
     id::{AttemptId, JobId},
     job::StepKey,
     label::Labels,
-    message::{Assign, Cancel, CancelReason, FromWorker, Progress, Session, StepResult, ToWorker},
+    message::{
+        Assign, Cancel, CancelReason, Checkpoint, FromWorker, Progress, Session, StepResult, ToWorker,
+    },
     model::ReachableModel,
     worker::Load,
 };
@@ -32,6 +34,8 @@ pub enum Held {
         lease_ms: u64,
         /// How long a stop leaves it, in milliseconds.
         cancel_grace_ms: u64,
+        /// Its last finished turn that the controller can read.
+        checkpoint: Option<Box<Checkpoint>>,
     },
     /// Its result is being written down; still alive for the controller.
     Ending {
@@ -51,6 +55,8 @@ pub enum Held {
         job: JobId,
         /// Its step.
         step: StepKey,
+        /// Its last finished turn, until the controller was told of it.
+        checkpoint: Option<Box<Checkpoint>>,
     },
     /// Cancelled before its Assign came: it must never start.
     Barred,
@@ -94,6 +100,10 @@ pub enum Input {
     Forgotten(Vec<AttemptId>),
     /// An attempt got on.
     Progress(Progress),
+    /// A turn of an attempt's agent is finished, and kept on this machine.
+    Turn(Box<Checkpoint>),
+    /// The controller has what a checkpoint names.
+    TurnSent(Box<Checkpoint>),
     /// It is time for a Hello.
     HelloDue(Box<Introduction>),
     /// It is time to renew the leases.
@@ -142,7 +152,7 @@ pub enum Effect {
     Recall(AttemptId),
     /// Upload these blobs again; answered by [`Input::Uploaded`] or [`Input::BlobsGone`].
     Upload {
-        /// The attempt whose result names them.
+        /// The attempt whose result or checkpoint names them.
         attempt: AttemptId,
         /// Which.
         missing: Vec<Sha256>,

@@ -85,6 +85,7 @@ impl Machine {
             since_ms: now_ms,
             lease_ms: assign.lease_ms,
             cancel_grace_ms: assign.cancel_grace_ms,
+            checkpoint: None,
         };
         self.held.insert(attempt, running);
         vec![
@@ -124,7 +125,7 @@ impl Machine {
                 kill_after_ms: cancel.kill_after_ms,
             }],
             Some(Held::Unsent { result }) => vec![Effect::Say(FromWorker::Result(result.clone()))],
-            Some(Held::Dead { job, step }) => {
+            Some(Held::Dead { job, step, .. }) => {
                 let why = "the worker's process died while it executed this attempt";
                 let result = killed(*job, step.clone(), attempt, why);
                 self.ended(result)

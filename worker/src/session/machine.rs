@@ -145,6 +145,8 @@ impl Machine {
             Input::BlobsGone(attempt, why) => self.blobs_gone(attempt, why),
             Input::Forgotten(attempts) => self.forgotten(&attempts),
             Input::Progress(progress) => self.progress(progress),
+            Input::Turn(checkpoint) => self.turn(checkpoint),
+            Input::TurnSent(checkpoint) => self.turn_sent(checkpoint),
             Input::HelloDue(introduction) => self.hello(*introduction, now_ms),
             Input::RenewDue(load) => self.renew(load),
             Input::Stopping => self.stopping(),
@@ -158,7 +160,10 @@ impl Machine {
             // the controller says it again if it still wishes so
             self.intake = Intake::Open;
         }
-        vec![Effect::Begin(self.session()), Effect::Greet]
+        let mut effects = vec![Effect::Begin(self.session())];
+        effects.extend(self.say_checkpoints());
+        effects.push(Effect::Greet);
+        effects
     }
 
     fn received(&mut self, envelope: Envelope<ToWorker>) -> Vec<Effect> {
@@ -194,6 +199,7 @@ impl Machine {
             spread_ms: sync.spread_ms,
             log_bytes: sync.log_bytes,
         }];
+        self.checkpoints_told();
         for attempt in sync.stop {
             effects.extend(self.stop_by_sync(attempt));
         }
@@ -250,10 +256,12 @@ impl Machine {
             return ignored(Ignored::NotApplicable);
         }
         let running = self.held.iter().filter_map(|(&attempt, held)| match held {
-            Held::Running { since_ms, .. } => Some(RunningAttempt {
+            Held::Running {
+                since_ms, checkpoint, ..
+            } => Some(RunningAttempt {
                 attempt,
                 for_ms: now_ms.saturating_sub(*since_ms),
-                last_seq: 0,
+                last_seq: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq),
             }),
             Held::Accepting { .. } | Held::Ending { .. } => Some(RunningAttempt {
                 attempt,

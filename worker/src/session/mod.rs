@@ -7,6 +7,7 @@ mod machine;
 mod task;
 #[cfg(test)]
 mod tests;
+mod turns;
 #[cfg(test)]
 mod wire_tests;
 

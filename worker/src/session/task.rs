@@ -227,6 +227,8 @@ impl Session {
     fn reported(&mut self, report: Report) {
         match report {
             Report::Progress(progress) => self.take(Input::Progress(progress)),
+            Report::Turn(checkpoint) => self.take(Input::Turn(checkpoint)),
+            Report::TurnSent(checkpoint) => self.take(Input::TurnSent(checkpoint)),
             Report::Ended(result) => {
                 self.attempts.ended(result.attempt);
                 self.take(Input::Ended(result));
@@ -365,9 +367,11 @@ impl Written {
         match record {
             Record::Accepted { attempt, .. } => Self::Accepted(*attempt),
             Record::Result(result) => Self::Result(result.attempt),
-            Record::Opened { .. } | Record::Epoch(_) | Record::Acked { .. } | Record::Barred { .. } => {
-                Self::Other
-            }
+            Record::Opened { .. }
+            | Record::Epoch(_)
+            | Record::Checkpoint(_)
+            | Record::Acked { .. }
+            | Record::Barred { .. } => Self::Other,
         }
     }
 }

@@ -176,6 +176,7 @@ fn an_attempt_of_a_dead_life_is_reported_as_killed_when_it_is_asked_for() {
     let dead = Held::Dead {
         job: job().id,
         step: "plan".parse().expect("a key"),
+        checkpoint: None,
     };
     let mut machine = Machine::new(identity(), EPOCH, BTreeMap::from([(attempt(1), dead)]));
     machine.step(Input::Connected(1), 0);
@@ -456,7 +457,14 @@ impl World {
         match self.writing.remove(position) {
             Record::Accepted { .. } if fails => self.take(Input::AcceptNotWritten(wanted, "full".into())),
             Record::Accepted { attempt, job, step } => {
-                self.disk.insert(attempt, Held::Dead { job, step });
+                self.disk.insert(
+                    attempt,
+                    Held::Dead {
+                        job,
+                        step,
+                        checkpoint: None,
+                    },
+                );
                 self.take(Input::AcceptWritten(attempt))
             }
             Record::Result(result) => {

@@ -1,7 +1,7 @@
 //! A step in which an agent plays a role: opens the workspace, plays, commits
 //! what a writing role changed, and leaves the documents behind.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use protocol::{
     artifact::ArtifactRef,
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 mod against;
 mod connect;
+mod resume;
 
 use super::{StepContext, StepOutput};
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         custom::Custom,
         desk::Desk,
         document::DocumentRole,
-        drive::{Role, converse},
+        drive::{Means, Role, converse},
         edit::tree::Tree,
         repomap::RepoMap,
         review::Review,
@@ -53,6 +54,7 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
         work,
         desk: &desk,
         models: &models,
+        earlier: OnceLock::new(),
     };
     let mut output = match agent.play().await {
         Ok(output) => output,
@@ -61,6 +63,7 @@ pub async fn run(cx: &StepContext, work: &AgentWork) -> StepOutput {
     output.usage = models.usage();
     output.model_ms = models.model_ms();
     output.model = output.model.or_else(|| models.used());
+    output.notes.extend(agent.earlier.get().cloned());
     match agent.store("transcript.jsonl", desk.transcript()).await {
         Ok(artifact) => output.artifacts.push(artifact),
         Err(error) => output.notes.push(format!("the transcript is missing: {error}")),
@@ -73,6 +76,8 @@ struct Agent<'a> {
     work: &'a AgentWork,
     desk: &'a Desk,
     models: &'a Models,
+    /// What became of the checkpoint of an earlier attempt, for people.
+    earlier: OnceLock<String>,
 }
 
 impl Agent<'_> {
@@ -111,7 +116,7 @@ impl Agent<'_> {
             outputs: self.cx.spec.outputs.clone(),
         };
         let planned = self
-            .converse(DocumentRole::new(&self.work.prompt, contract))
+            .converse(DocumentRole::new(&self.work.prompt, contract), workspace)
             .await?;
         let mut output = StepOutput::ok();
         output
@@ -134,7 +139,10 @@ impl Agent<'_> {
         let tree = tree.expect("a workspace has a tree");
         let message = commit_message(&self.cx.spec.title, &brief);
         let edited = self
-            .converse(Codegen::new(&self.work.prompt, brief, tree, map))
+            .converse(
+                Codegen::new(&self.work.prompt, brief, tree, map),
+                Some(&workspace),
+            )
             .await?;
         let before = workspace.head().to_owned();
         let Some(commit) = workspace.commit_all(&message).await? else {
@@ -183,7 +191,7 @@ impl Agent<'_> {
             outputs: self.cx.spec.outputs.clone(),
         };
         let judgement = self
-            .converse(DocumentRole::new(&self.work.prompt, contract))
+            .converse(DocumentRole::new(&self.work.prompt, contract), workspace)
             .await?;
         let verdict = judgement.verdict;
         let mut output = StepOutput::ok();
@@ -210,22 +218,36 @@ impl Agent<'_> {
             outputs: self.cx.spec.outputs.clone(),
         };
         let outputs = self
-            .converse(DocumentRole::new(&self.work.prompt, contract))
+            .converse(DocumentRole::new(&self.work.prompt, contract), workspace)
             .await?;
         let mut output = StepOutput::ok();
         output.outputs = outputs;
         Ok(output)
     }
 
-    async fn converse<R: Role>(&self, mut role: R) -> Result<R::Outcome, StepError> {
-        converse(
-            &mut role,
-            self.models,
-            self.desk,
-            self.work.max_calls,
-            &self.cx.stop.token,
-        )
-        .await
+    /// Plays the role, from the last finished turn of an earlier attempt on if there is one.
+    async fn converse<R: Role>(
+        &self,
+        mut role: R,
+        workspace: Option<&Workspace>,
+    ) -> Result<R::Outcome, StepError> {
+        let (memory, note) = resume::memory(self.cx, workspace.map(Workspace::head)).await;
+        if let Some(note) = note {
+            self.desk.note(&note);
+            let _first = self.earlier.set(note);
+        }
+        if let Some(last) = memory.last_ahead() {
+            self.models
+                .resume_after(memory.calls(), &last.provider, &last.model);
+        }
+        let means = Means {
+            models: self.models,
+            desk: self.desk,
+            checkpoints: &*self.cx.checkpoints,
+            calls: self.work.max_calls,
+            stop: &self.cx.stop.token,
+        };
+        converse(&mut role, means, memory).await
     }
 
     /// The tree of the workspace and its map.

@@ -27,7 +27,7 @@ use protocol::{
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{log::LogSink, workspace::Workspaces};
+use crate::{agents::memory::Transcript, log::LogSink, workspace::Workspaces};
 
 /// Executes a step. Everything that goes wrong is in the output.
 pub async fn run(cx: &StepContext) -> StepOutput {
@@ -54,6 +54,13 @@ pub trait Blobs: Send + Sync {
 pub trait ProviderSource: Send + Sync {
     /// The definitions for the candidates of the attempt; this machine's own entries win by name.
     fn providers(&self) -> BoxFuture<'_, Result<Vec<ProviderDefinition>, StepError>>;
+}
+
+/// Takes the finished turns of an agent, so that another attempt can go on from them.
+pub trait Checkpoints: Send + Sync {
+    /// Writes down what was said so far, and what this attempt used for it. Comes back when the
+    /// controller has it; when that takes too long, it goes there beside what follows.
+    fn save<'a>(&'a self, transcript: &'a Transcript, usage: Usage) -> BoxFuture<'a, ()>;
 }
 
 /// Takes how far an attempt is: (fraction, note, usage so far, model). Throttled by the link.
@@ -97,6 +104,8 @@ pub struct StepContext {
     pub log: LogSink,
     /// How far it is.
     pub progress: ProgressSink,
+    /// Where an agent's finished turns go.
+    pub checkpoints: Arc<dyn Checkpoints>,
     /// The controller's blobs.
     pub blobs: Arc<dyn Blobs>,
     /// The providers of the attempt.

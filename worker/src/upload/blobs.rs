@@ -2,7 +2,7 @@
 //! where they were cut.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -114,6 +114,32 @@ impl BlobCache {
             return Err(HttpError::Unexpected(text));
         }
         part.persist(file).map_err(|e| local(file)(e.error))
+    }
+
+    /// Keeps bytes under their hash, on disk when this returns; [`Self::send_kept`] uploads them.
+    pub async fn keep_bytes(&self, bytes: Vec<u8>) -> io::Result<BlobRef> {
+        let folder = self.folder.clone();
+        let work = move || {
+            let blob = BlobRef {
+                sha256: Sha256(sha2::Sha256::digest(&bytes).into()),
+                size: bytes.len() as u64,
+            };
+            let mut part = tempfile::Builder::new()
+                .prefix(".part-")
+                .tempfile_in(folder.as_ref())?;
+            part.write_all(&bytes)?;
+            part.as_file().sync_data()?;
+            part.persist(folder.join(blob.sha256.to_string()))?;
+            Ok(blob)
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// Uploads what was kept, resuming what is already there.
+    pub async fn send_kept(&self, blob: BlobRef, stop: &CancellationToken) -> Result<(), HttpError> {
+        self.upload(&self.path(&blob.sha256), blob, stop).await
     }
 
     /// Keeps a file under its hash, so that it can be sent again later.

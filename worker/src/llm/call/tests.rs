@@ -260,7 +260,8 @@ async fn a_stop_ends_a_wait_at_once() {
 #[tokio::test]
 async fn the_limit_of_calls_counts_those_before_a_checkpoint() {
     let (models, a, _) = models(vec![Ok(reply("1", 20))], vec![], Listeners::default());
-    let models = models.max_calls(3).resume_after(2);
+    let models = models.max_calls(3);
+    models.resume_after(2, "a", "m");
     let stop = CancellationToken::new();
     models.chat(&ask, &stop).await.unwrap();
     assert_eq!(a.asked.lock().unwrap()[0].call.1, 3);

@@ -19,6 +19,8 @@ use crate::{
     testing::{Bench, git},
 };
 
+mod resume;
+
 const SOURCE: &str = "def area(w, h):\n    if w < 0:\n        raise ValueError('negative width')\n    return w + h\n\n\ndef perimeter(w, h):\n    total = w + h\n    return 2 * total\n\n\ndef describe(w, h):\n    total = w + h\n    return str(total)\n";
 const FIXED: &str = "    return w * h\n";
 
