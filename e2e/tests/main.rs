@@ -22,3 +22,5 @@ mod recovery_of_edits;
 mod repositories;
 #[path = "parts/terminal/mod.rs"]
 mod terminal;
+#[path = "parts/resume.rs"]
+mod resume;
