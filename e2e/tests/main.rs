@@ -20,7 +20,7 @@ mod recovery;
 mod recovery_of_edits;
 #[path = "parts/repositories.rs"]
 mod repositories;
-#[path = "parts/terminal/mod.rs"]
-mod terminal;
 #[path = "parts/resume.rs"]
 mod resume;
+#[path = "parts/terminal/mod.rs"]
+mod terminal;
