@@ -34,6 +34,32 @@ pub struct ProviderDefinition {
     /// The recording in the blob store, for `replay`.
     #[serde(default)]
     pub recording: Option<BlobRef>,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long a provider may take with one answer, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From the request to the first piece of the answer: loading a model can take minutes.
+    pub first_byte_s: u64,
+    /// Between two pieces of the answer.
+    pub silence_s: u64,
+    /// The whole answer.
+    pub answer_s: u64,
+}
+
+impl Default for Timeouts {
+    /// 5 min to load, 60 s between pieces, 20 min in all.
+    fn default() -> Self {
+        Self {
+            first_byte_s: 300,
+            silence_s: 60,
+            answer_s: 1200,
+        }
+    }
 }
 
 impl std::fmt::Debug for ProviderDefinition {
@@ -44,6 +70,7 @@ impl std::fmt::Debug for ProviderDefinition {
             .field("base_url", &self.base_url)
             .field("api_key", &self.api_key.as_ref().map(|_| "•••"))
             .field("recording", &self.recording)
+            .field("timeouts", &self.timeouts)
             .finish()
     }
 }
@@ -137,6 +164,7 @@ mod tests {
             base_url: "http://127.0.0.1/v1".into(),
             api_key: Some("sk-secret".into()),
             recording: None,
+            timeouts: Timeouts::default(),
         };
         assert!(!format!("{provider:?}").contains("sk-secret"));
     }

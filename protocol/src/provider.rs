@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     artifact::BlobRef,
-    model::{ProviderDefinition, ProviderKind},
+    model::{ProviderDefinition, ProviderKind, Timeouts},
 };
 
 /// One entry of `providers:`.
@@ -32,7 +32,13 @@ pub struct ProviderConfig {
     /// The recording of a `replay` provider.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
 }
+
+/// The longest time that a provider may be given, in seconds: a day.
+const LONGEST_S: u64 = 86_400;
 
 /// What is wrong with a provider: the field at fault, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +69,17 @@ impl ProviderConfig {
                 "api_key",
                 "name the key once: api_key, api_key_env or api_key_file",
             );
+        }
+        let Timeouts {
+            first_byte_s,
+            silence_s,
+            answer_s,
+        } = self.timeouts;
+        if [first_byte_s, silence_s, answer_s]
+            .iter()
+            .any(|seconds| !(1..=LONGEST_S).contains(seconds))
+        {
+            return invalid("timeouts", "each is 1 to 86400 seconds");
         }
         if self.kind == ProviderKind::Replay {
             return match (&self.path, &self.base_url) {
@@ -119,6 +136,7 @@ impl ProviderConfig {
             base_url: self.base_url().to_owned(),
             api_key,
             recording,
+            timeouts: self.timeouts,
         }
     }
 }
@@ -132,6 +150,7 @@ impl std::fmt::Debug for ProviderConfig {
             .field("api_key_env", &self.api_key_env)
             .field("api_key_file", &self.api_key_file)
             .field("path", &self.path)
+            .field("timeouts", &self.timeouts)
             .finish()
     }
 }
@@ -167,6 +186,8 @@ mod tests {
                 "base_url",
             ),
             (r#"{"kind":"ollama","path":"a"}"#, "path"),
+            (r#"{"kind":"ollama","timeouts":{"silence_s":0}}"#, "timeouts"),
+            (r#"{"kind":"ollama","timeouts":{"answer_s":86401}}"#, "timeouts"),
             (r#"{"kind":"ollama","api_key":"a","api_key_env":"B"}"#, "api_key"),
         ] {
             let error = provider(json).check().expect_err(json);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use protocol::model::{ProviderDefinition, ProviderKind, ReachableModel};
+use protocol::model::{ProviderDefinition, ProviderKind, ReachableModel, Timeouts};
 
 use crate::llm::{self, SharedProvider};
 
@@ -82,5 +82,6 @@ pub(crate) fn local_ollama() -> ProviderDefinition {
         base_url: LOCAL_OLLAMA.to_owned(),
         api_key: None,
         recording: None,
+        timeouts: Timeouts::default(),
     }
 }

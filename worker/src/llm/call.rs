@@ -8,7 +8,7 @@ use std::{
 };
 
 use protocol::{
-    model::Candidate,
+    model::{Candidate, Timeouts},
     spec::ModelUsed,
     step::{ErrorClass, StepError},
     usage::Usage,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, CallLimits, CallRecord, ChatReply, ChatRequest, Listeners, LlmError, Prompt, SharedProvider,
+    Answer, CallRecord, ChatReply, ChatRequest, Listeners, LlmError, Prompt, SharedProvider,
     budget::{TokenEstimate, prompt_bytes},
     record::{RecordedRequest, RecordedResult},
     retry::{nobody_answered, wait_before_next_try},
@@ -29,7 +29,8 @@ pub struct Models {
     candidates: Vec<Candidate>,
     providers: HashMap<String, SharedProvider>,
     max_calls: u32,
-    limits: CallLimits,
+    /// By the names of providers.
+    timeouts: HashMap<String, Timeouts>,
     listeners: Listeners,
     started: Instant,
     ledger: Mutex<Ledger>,
@@ -72,7 +73,7 @@ impl Models {
             candidates,
             providers,
             max_calls: u32::MAX,
-            limits: CallLimits::default(),
+            timeouts: HashMap::new(),
             listeners,
             started: Instant::now(),
         })
@@ -84,9 +85,9 @@ impl Models {
         self
     }
 
-    /// Sets the time limits of every call.
-    pub fn limits(mut self, limits: CallLimits) -> Self {
-        self.limits = limits;
+    /// Sets how long each provider may take; those without an entry get the default.
+    pub fn timeouts(mut self, timeouts: HashMap<String, Timeouts>) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -183,6 +184,11 @@ impl Models {
         let candidate = &self.candidates[index];
         let bytes = prompt_bytes(&prompt.system, &prompt.messages);
         let estimate = self.ledger().estimates[index].check(bytes, candidate.window)?;
+        let timeouts = self
+            .timeouts
+            .get(&candidate.provider)
+            .copied()
+            .unwrap_or_default();
         let left = u64::from(candidate.window).saturating_sub(estimate).max(1);
         Ok(ChatRequest {
             call: (self.step.clone(), call),
@@ -192,7 +198,7 @@ impl Models {
             messages: prompt.messages,
             max_tokens: u64::from(prompt.max_tokens).min(left) as u32,
             schema: prompt.schema,
-            limits: self.limits,
+            limits: timeouts.into(),
         })
     }
 

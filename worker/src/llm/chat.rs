@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::{
-    model::{Candidate, Price},
+    model::{Candidate, Price, Timeouts},
     spec::ModelUsed,
 };
 use serde::{Deserialize, Serialize};
@@ -59,13 +59,12 @@ pub struct CallLimits {
     pub total: Duration,
 }
 
-impl Default for CallLimits {
-    /// 5 min to load, 60 s between pieces, 20 min in all.
-    fn default() -> Self {
+impl From<Timeouts> for CallLimits {
+    fn from(timeouts: Timeouts) -> Self {
         Self {
-            first_byte: Duration::from_secs(300),
-            between: Duration::from_secs(60),
-            total: Duration::from_secs(1200),
+            first_byte: Duration::from_secs(timeouts.first_byte_s),
+            between: Duration::from_secs(timeouts.silence_s),
+            total: Duration::from_secs(timeouts.answer_s),
         }
     }
 }

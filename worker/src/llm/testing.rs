@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::model::{ProviderDefinition, ProviderKind};
+use protocol::model::{ProviderDefinition, ProviderKind, Timeouts};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -111,6 +111,7 @@ pub(super) fn provider_at(kind: ProviderKind, url: &str) -> SharedProvider {
         },
         api_key: Some("sk-very-secret".into()),
         recording: None,
+        timeouts: Timeouts::default(),
     };
     connect(&definition, &http_client().unwrap(), None).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::model::{ProviderDefinition, ProviderKind};
+use protocol::model::{ProviderDefinition, ProviderKind, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -101,6 +101,7 @@ async fn every_provider_streams_and_reports_usage() {
                 base_url: String::new(),
                 api_key: None,
                 recording: None,
+                timeouts: Timeouts::default(),
             };
             let provider = connect(&definition, &http_client().unwrap(), Some(recording)).unwrap();
             chat(&provider, &request()).await
@@ -380,6 +381,7 @@ fn addresses_that_cannot_work_are_refused_with_the_way_out() {
                 base_url: base_url.into(),
                 api_key: None,
                 recording: None,
+                timeouts: Timeouts::default(),
             };
             let error = connect(&definition, &http_client().unwrap(), None).err().unwrap();
             assert!(error.to_string().contains(word), "{base_url}: {error}");

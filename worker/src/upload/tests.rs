@@ -24,7 +24,7 @@ use protocol::{
         problem::{Code, Problem},
     },
     id::AttemptId,
-    model::{ProviderDefinition, ProviderKind},
+    model::{ProviderDefinition, ProviderKind, Timeouts},
 };
 use sha2::Digest;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +137,7 @@ async fn providers(headers: HeaderMap) -> Response {
         base_url: "http://theirs/v1".to_owned(),
         api_key: Some("sk-from-controller".to_owned()),
         recording: None,
+        timeouts: Timeouts::default(),
     };
     axum::Json([named("cloud"), named("lan")]).into_response()
 }
@@ -347,6 +348,7 @@ async fn own_providers_win_and_keys_are_masked_before_anybody_has_them() {
         base_url: "http://ours".to_owned(),
         api_key: None,
         recording: None,
+        timeouts: Timeouts::default(),
     };
     let source = AttemptSource {
         controller: bench.controller.clone(),

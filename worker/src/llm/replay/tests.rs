@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use protocol::model::{Candidate, ProviderDefinition};
+use protocol::model::{Candidate, ProviderDefinition, Timeouts};
 
 use super::*;
 use crate::llm::{
@@ -18,6 +18,7 @@ fn replay(recording: &str) -> Result<SharedProvider, LlmError> {
         base_url: String::new(),
         api_key: None,
         recording: None,
+        timeouts: Timeouts::default(),
     };
     connect(&definition, &http_client().unwrap(), Some(recording.into()))
 }

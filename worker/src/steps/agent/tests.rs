@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use protocol::{
     artifact::BlobRef,
     documents::EditProtocol,
-    model::{Candidate, Price, ProviderDefinition, ProviderKind},
+    model::{Candidate, Price, ProviderDefinition, ProviderKind, Timeouts},
     spec::{AgentWork, OutputType, Work},
     step::{ErrorClass, Outcome, StepError},
 };
@@ -35,6 +35,7 @@ impl ProviderSource for Scripted {
             base_url: String::new(),
             api_key: None,
             recording: Some(self.0),
+            timeouts: Timeouts::default(),
         };
         Box::pin(async move { Ok(vec![definition]) })
     }
