@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod damage;
 pub mod fixture;
+pub mod held;
 pub mod http;
 pub mod jobs;
 pub mod lab;

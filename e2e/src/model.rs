@@ -1,8 +1,10 @@
 //! A model server with scripted answers that speaks three dialects over real HTTP.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -13,7 +15,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
+
+/// Between two pieces of an endless answer.
+const BETWEEN_PIECES: Duration = Duration::from_millis(20);
 
 /// Who is asked, by the words of the prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +45,30 @@ pub enum Reply {
     Silence,
     /// This text, once the gate is open.
     Held(Gate, String),
+    /// Half of this text, and then nothing for as long as the client waits.
+    Stalled(String),
+    /// Half of this text, and then the connection breaks.
+    Broken(String),
+    /// This text again and again, piece after piece.
+    Endless(String),
+}
+
+/// The text of an answer, and what comes after its begin.
+struct Said {
+    text: String,
+    then: Then,
+}
+
+/// How an answer goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// To its end.
+    Ends,
+    /// To its end, which says that it is cut.
+    Cut,
+    Stalls,
+    Breaks,
+    Repeats,
 }
 
 /// Holds answers until a test opens it; clones are the same gate.
@@ -165,8 +195,8 @@ impl Drop for ScriptedModel {
 }
 
 impl Server {
-    /// The text of an answer, and whether it is cut.
-    async fn answer(&self, request: &Value) -> Result<(String, bool), Response> {
+    /// The text of an answer, or the refusal.
+    async fn answer(&self, request: &Value) -> Result<Said, Response> {
         let text = request.to_string();
         let role = if text.contains("You are the architect") {
             Role::Architect
@@ -182,25 +212,31 @@ impl Server {
             before
         };
         let text = &text;
-        match (self.script)(&Call { role, before, text }) {
-            Reply::Text(text) => Ok((text, false)),
-            Reply::Cut(text) => Ok((text, true)),
-            Reply::Status(status, after) => {
-                let status = StatusCode::from_u16(status).expect("a status");
-                let body = json!({"error": {"message": "scripted error", "type": "scripted"}});
-                let mut response = (status, Json(body)).into_response();
-                if let Some(after) = after {
-                    response.headers_mut().insert(header::RETRY_AFTER, after.into());
-                }
-                Err(response)
-            }
+        let (text, then) = match (self.script)(&Call { role, before, text }) {
+            Reply::Text(text) => (text, Then::Ends),
+            Reply::Cut(text) => (text, Then::Cut),
+            Reply::Stalled(text) => (text, Then::Stalls),
+            Reply::Broken(text) => (text, Then::Breaks),
+            Reply::Endless(text) => (text, Then::Repeats),
+            Reply::Status(status, after) => return Err(refusal(status, after)),
             Reply::Silence => std::future::pending().await,
             Reply::Held(gate, text) => {
                 gate.opened().await;
-                Ok((text, false))
+                (text, Then::Ends)
             }
-        }
+        };
+        Ok(Said { text, then })
     }
+}
+
+fn refusal(status: u16, after: Option<u64>) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    let body = json!({"error": {"message": "scripted error", "type": "scripted"}});
+    let mut response = (status, Json(body)).into_response();
+    if let Some(after) = after {
+        response.headers_mut().insert(header::RETRY_AFTER, after.into());
+    }
+    response
 }
 
 fn pieces(text: &str) -> Vec<String> {
@@ -208,81 +244,98 @@ fn pieces(text: &str) -> Vec<String> {
     chars.chunks(40).map(|chunk| chunk.iter().collect()).collect()
 }
 
-fn stream(kind: &'static str, body: String) -> Response {
-    ([(header::CONTENT_TYPE, kind)], Body::from(body)).into_response()
+/// The framed parts of an answer as its body.
+fn respond(kind: &'static str, then: Then, head: &str, pieces: &[String], tail: &str) -> Response {
+    let begun = || format!("{head}{}", pieces[..pieces.len().div_ceil(2)].concat());
+    let first = |text: String| stream::once(async { Ok::<_, io::Error>(text) });
+    let body = match then {
+        Then::Ends | Then::Cut => Body::from(format!("{head}{}{tail}", pieces.concat())),
+        Then::Stalls => Body::from_stream(first(begun()).chain(stream::pending())),
+        Then::Breaks => {
+            let broken = stream::once(async { Err(io::Error::other("scripted break")) });
+            Body::from_stream(first(begun()).chain(broken))
+        }
+        Then::Repeats => {
+            let more = stream::iter(pieces.to_vec()).cycle().then(|piece| async {
+                tokio::time::sleep(BETWEEN_PIECES).await;
+                Ok(piece)
+            });
+            Body::from_stream(first(head.to_owned()).chain(more))
+        }
+    };
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 async fn openai(State(server): State<Server>, Json(request): Json<Value>) -> Response {
-    let (text, cut) = match server.answer(&request).await {
+    let Said { text, then } = match server.answer(&request).await {
         Ok(answer) => answer,
         Err(response) => return response,
     };
-    let mut body = String::new();
-    for piece in pieces(&text) {
+    let framed = pieces(&text).into_iter().map(|piece| {
         let chunk = json!({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": null}]});
-        body.push_str(&format!("data: {chunk}\n\n"));
-    }
-    let reason = if cut { "length" } else { "stop" };
+        format!("data: {chunk}\n\n")
+    });
+    let reason = if then == Then::Cut { "length" } else { "stop" };
     let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
     let usage = json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20}});
-    body.push_str(&format!("data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n"));
-    stream("text/event-stream", body)
+    let tail = format!("data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+    respond("text/event-stream", then, "", &framed.collect::<Vec<_>>(), &tail)
 }
 
 async fn anthropic(State(server): State<Server>, Json(request): Json<Value>) -> Response {
-    let (text, cut) = match server.answer(&request).await {
+    let Said { text, then } = match server.answer(&request).await {
         Ok(answer) => answer,
         Err(response) => return response,
     };
-    let mut body = String::new();
-    let mut event = |kind: &str, data: Value| body.push_str(&format!("event: {kind}\ndata: {data}\n\n"));
+    let event = |kind: &str, data: Value| format!("event: {kind}\ndata: {data}\n\n");
     let usage = json!({"input_tokens": 100, "output_tokens": 1});
-    event(
-        "message_start",
-        json!({"type": "message_start", "message": {"usage": usage, "content": []}}),
-    );
+    let start = json!({"type": "message_start", "message": {"usage": usage, "content": []}});
     let block = json!({"type": "text", "text": ""});
-    event(
-        "content_block_start",
-        json!({"type": "content_block_start", "index": 0, "content_block": block}),
-    );
-    for piece in pieces(&text) {
+    let block = json!({"type": "content_block_start", "index": 0, "content_block": block});
+    let head = event("message_start", start) + &event("content_block_start", block);
+    let framed = pieces(&text).into_iter().map(|piece| {
         let delta = json!({"type": "text_delta", "text": piece});
-        event(
-            "content_block_delta",
-            json!({"type": "content_block_delta", "index": 0, "delta": delta}),
-        );
-    }
-    event(
-        "content_block_stop",
-        json!({"type": "content_block_stop", "index": 0}),
-    );
-    let delta = json!({"stop_reason": if cut { "max_tokens" } else { "end_turn" }});
-    event(
-        "message_delta",
-        json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}}),
-    );
-    event("message_stop", json!({"type": "message_stop"}));
-    stream("text/event-stream", body)
+        let delta = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+        event("content_block_delta", delta)
+    });
+    let stop = json!({"type": "content_block_stop", "index": 0});
+    let reason = if then == Then::Cut {
+        "max_tokens"
+    } else {
+        "end_turn"
+    };
+    let delta = json!({"stop_reason": reason});
+    let delta = json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}});
+    let tail = [
+        event("content_block_stop", stop),
+        event("message_delta", delta),
+        event("message_stop", json!({"type": "message_stop"})),
+    ];
+    respond(
+        "text/event-stream",
+        then,
+        &head,
+        &framed.collect::<Vec<_>>(),
+        &tail.concat(),
+    )
 }
 
 async fn ollama(State(server): State<Server>, Json(request): Json<Value>) -> Response {
     // as long as the prompt was, so that it does not look cut
     let prompt = request.to_string().len() as u64 / 4;
-    let (text, cut) = match server.answer(&request).await {
+    let Said { text, then } = match server.answer(&request).await {
         Ok(answer) => answer,
         Err(response) => return response,
     };
-    let mut body = String::new();
-    for piece in pieces(&text) {
+    let framed = pieces(&text).into_iter().map(|piece| {
         let chunk = json!({"message": {"role": "assistant", "content": piece}, "done": false});
-        body.push_str(&format!("{chunk}\n"));
-    }
+        format!("{chunk}\n")
+    });
     let end = json!({
         "message": {"role": "assistant", "content": ""}, "done": true,
-        "done_reason": if cut { "length" } else { "stop" },
+        "done_reason": if then == Then::Cut { "length" } else { "stop" },
         "prompt_eval_count": prompt, "eval_count": 20,
     });
-    body.push_str(&format!("{end}\n"));
-    stream("application/x-ndjson", body)
+    let framed: Vec<String> = framed.collect();
+    respond("application/x-ndjson", then, "", &framed, &format!("{end}\n"))
 }

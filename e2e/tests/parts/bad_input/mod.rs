@@ -1,11 +1,12 @@
 //! What is wrong is said in a clear sentence with the right code, and nothing is lost by it.
 
+mod providers;
 mod requests;
 mod start;
 
 use std::process::Output;
 
-use e2e::{Controller, Worker, eventually};
+use e2e::{Controller, Lab, Worker, eventually, held::Held};
 
 /// What a program said on standard error.
 fn said(output: &Output) -> String {
@@ -24,19 +25,33 @@ fn refused(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
-/// A job that was accepted before whatever happens next.
-fn accepted_before(controller: &Controller) -> u64 {
-    let output = controller.ctl(&["submit", "run", "-o", "id", "--", "/bin/true"]);
-    assert!(output.status.success(), "{output:?}");
-    let jobs = controller.json(&["ps", "-o", "json"]);
-    let number = jobs["items"][0]["number"].as_u64();
-    number.unwrap_or_else(|| panic!("no job: {jobs}"))
+/// A job that is under way when the bad input comes.
+struct UnderWay {
+    held: Held,
+    /// Its number.
+    number: u64,
 }
 
-/// Asserts that an accepted job ends well.
-fn ends_well(controller: &Controller, job: u64) {
-    let ended = controller.ctl(&["wait", &job.to_string()]);
-    assert_eq!(ended.status.code(), Some(0), "{}", controller.job(job));
+impl UnderWay {
+    fn begin(lab: &Lab, controller: &Controller) -> Self {
+        let held = Held::new(lab, 0);
+        let number = held.submit(controller);
+        Self { held, number }
+    }
+
+    /// Asserts that it is still under way, in its first attempt, and then ends well.
+    fn ends_well(&self, controller: &Controller) {
+        let number = self.number;
+        eventually("the job to be under way still", || {
+            self.held.is_running(controller, number).then_some(())
+        });
+        self.held.let_go();
+        let ended = controller.ctl(&["wait", &number.to_string()]);
+        let job = controller.job(number);
+        assert_eq!(ended.status.code(), Some(0), "{job}");
+        let attempts = job["steps"][0]["attempts"].as_array().map(Vec::len);
+        assert_eq!(attempts, Some(1), "nothing was done twice: {job}");
+    }
 }
 
 /// Asserts that the worker is online.

@@ -8,7 +8,7 @@ use std::{
 
 use e2e::{Lab, lab::binary};
 
-use super::{accepted_before, ends_well, refused};
+use super::{UnderWay, refused};
 
 /// Runs a program that must end by itself.
 fn ends(program: &str, args: &[&str]) -> Output {
@@ -97,7 +97,7 @@ fn a_busy_port_is_named_and_the_one_who_has_it_is_not_disturbed() {
     let lab = Lab::new();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
-    let job = accepted_before(&controller);
+    let job = UnderWay::begin(&lab, &controller);
     let other = lab.path("other");
 
     let http = controller.url().trim_start_matches("http://").to_owned();
@@ -108,7 +108,7 @@ fn a_busy_port_is_named_and_the_one_who_has_it_is_not_disturbed() {
     let output = agentd(&other, &["--mqtt", &mqtt]);
     refused(&output, 1, &[&mqtt, "already in use", "mqtt.listen"]);
 
-    ends_well(&controller, job);
+    job.ends_well(&controller);
 }
 
 #[test]
@@ -116,14 +116,14 @@ fn a_second_agentd_on_the_same_state_is_refused_and_the_first_goes_on() {
     let lab = Lab::new();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
-    let job = accepted_before(&controller);
+    let job = UnderWay::begin(&lab, &controller);
     let output = agentd(&controller.state, &[]);
     refused(
         &output,
         1,
         &[text(&controller.state), "in use by process", "state_dir"],
     );
-    ends_well(&controller, job);
+    job.ends_well(&controller);
     // and a second worker on the same state
     let output = ends("agent-worker", &["--state-dir", text(&lab.path("one"))]);
     refused(&output, 1, &["in use by process", "state_dir"]);
@@ -152,11 +152,9 @@ fn a_state_folder_that_cannot_be_written_is_named() {
 fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     let lab = Lab::new();
     let mut controller = lab.controller("");
-    let worker = lab.worker(&controller, "one");
-    let job = accepted_before(&controller);
-    ends_well(&controller, job);
+    let _worker = lab.worker(&controller, "one");
+    let job = UnderWay::begin(&lab, &controller);
     controller.stop();
-    drop(worker);
 
     let database = controller.state.join("agentd.db");
     let original = set_version(&database, 99);
@@ -171,7 +169,7 @@ fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
 
     set_version(&database, original);
     controller.start();
-    assert_eq!(controller.job(job)["state"], "succeeded");
+    job.ends_well(&controller);
 }
 
 /// Writes the version of a database; answers the earlier one.

@@ -5,9 +5,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use e2e::{Controller, Lab, eventually, lab::binary};
+use e2e::{Controller, Lab, eventually, held::Held, lab::binary};
 
-use super::{Held, reaches, stderr};
+use super::{reaches, stderr};
 
 #[track_caller]
 fn ends(output: &Output, code: i32) {

@@ -4,11 +4,12 @@ use std::process::{Command, Stdio};
 
 use e2e::{
     Lab, eventually,
+    held::Held,
     lab::binary,
     terminal::{CTRL_C, Terminal, frames, is_painted, plain},
 };
 
-use super::{Held, reaches, stderr, stdout};
+use super::{reaches, stderr, stdout};
 
 #[test]
 fn a_terminal_shows_a_live_tree_and_ends_with_three_lines() {
