@@ -32,7 +32,7 @@ test: ## install what the tests need, then check and test everything
 	$(CARGO) build --workspace --bins --locked
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" scripts/test.sh
 
-sim: ## a million random schedules of both sides; AGENTD_SEED=… replays one, AGENTD_SCHEDULES=… sets how many
+sim: ## a million random schedules of both sides, and the exhaustive model of the lease; AGENTD_SEED=… replays one, AGENTD_SCHEDULES=… sets how many
 	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p e2e --test sim -- --nocapture
 	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p controller --lib orchestrator::tests::walk
 

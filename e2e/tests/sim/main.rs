@@ -12,6 +12,7 @@ mod disk;
 mod execution;
 mod flows;
 mod machine;
+mod model;
 mod random;
 mod schedule;
 mod tables;
