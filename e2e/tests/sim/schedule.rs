@@ -45,7 +45,7 @@ pub(crate) enum Packet {
     Up {
         worker: WorkerId,
         session: Session,
-        message: FromWorker,
+        message: Box<FromWorker>,
     },
     Down {
         worker: WorkerId,
@@ -435,7 +435,7 @@ impl Schedule {
                 continue;
             }
             for _ in 0..self.copies() {
-                let (worker, message) = (id, message.clone());
+                let (worker, message) = (id, Box::new(message.clone()));
                 self.send(Packet::Up {
                     worker,
                     session,
@@ -458,7 +458,7 @@ impl Schedule {
                     self.decide(Event::FromWorker {
                         worker,
                         session,
-                        message: Box::new(message),
+                        message,
                         facts: Facts::default(),
                     });
                 }

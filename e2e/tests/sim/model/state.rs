@@ -58,7 +58,7 @@ pub(crate) enum Action {
 /// Something that was said.
 #[derive(Clone)]
 pub(super) enum Packet {
-    Up(usize, Session, FromWorker),
+    Up(usize, Session, Box<FromWorker>),
     Down(usize, Box<Envelope<ToWorker>>),
 }
 
@@ -255,7 +255,7 @@ impl State {
                     .workers
                     .get(&worker_id(*w))
                     .and_then(|worker| worker.session);
-                let result = matches!(message, FromWorker::Result(_));
+                let result = matches!(**message, FromWorker::Result(_));
                 let older = known.is_some_and(|known| known != *session && !session.is_newer_than(&known));
                 (result || !older) && !(*w == 1 && self.removed)
             }

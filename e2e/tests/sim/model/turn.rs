@@ -93,7 +93,7 @@ impl Lease {
                 Event::FromWorker {
                     worker: worker_id(w),
                     session,
-                    message: Box::new(message),
+                    message,
                     facts: Facts::default(),
                 },
             ),
@@ -121,6 +121,7 @@ impl Lease {
                 Some(Held::Running { .. } | Held::Dead { .. }) => Some(Held::Dead {
                     job: state.world.jobs.keys().next().copied().expect("one job"),
                     step: StepKey::top("a"),
+                    checkpoint: None,
                 }),
                 Some(Held::Unsent { result }) => Some(Held::Unsent {
                     result: result.clone(),
@@ -162,7 +163,7 @@ impl Lease {
                 Want::Greet => self.step(state, w, Input::HelloDue(Box::<Introduction>::default())),
                 Want::Say(message) => {
                     let session = state.sides[w].machine.session();
-                    state.put(Packet::Up(w, session, message));
+                    state.put(Packet::Up(w, session, Box::new(message)));
                 }
                 Want::Write(Record::Accepted { attempt, .. }) => {
                     self.step(state, w, Input::AcceptWritten(attempt));
