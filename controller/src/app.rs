@@ -28,12 +28,15 @@ use crate::{
     config::Config,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
-    first_start, inbound, lapse,
+    first_start, inbound,
+    keep::Keep,
+    lapse,
     orchestrator::{
         World,
         world::{Limits, Models},
     },
     public::PublicTopics,
+    retention::Retention,
     state::{Readers, Store, artifacts, meta, workflows},
     telemetry::Telemetry,
     workflow::{catalog::Catalog, prompts::Prompts},
@@ -45,6 +48,8 @@ const INBOUND: usize = 1024;
 const LOGS: usize = 256;
 /// How long a stop may take.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The database in the state folder.
+pub const DATABASE: &str = "agentd.db";
 
 /// Runs until a signal or a failure.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -72,6 +77,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             late.join(", ")
         );
     }
+    drop(api);
+    if let Err(error) = Store::settle(&state.path().join(DATABASE)) {
+        warn!(%error, "the write-ahead log stays beside the database: a copy of it needs both");
+    }
     info!("stopped");
     match (failure, tasks.failure()) {
         (Some(failure), _) => Err(failure.into()),
@@ -92,7 +101,7 @@ pub struct Running {
 
 async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<(Broker, Running)> {
     let clock = SystemClock::shared();
-    let database = folder.join("agentd.db");
+    let database = folder.join(DATABASE);
     let store = Store::open(&database).with_context(|| format!("cannot open {}", database.display()))?;
     let unix_seconds = u64::try_from(clock.wall_ms() / 1000).unwrap_or(0);
     let epoch = meta::take_epoch(store.connection(), unix_seconds)?;
@@ -144,6 +153,7 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
         credentials,
         catalog: Arc::new(RwLock::new(catalog)),
         blobs,
+        keep: Keep::default(),
         logs: Logs::open(folder, config.limits.log_bytes)?,
         providers: Arc::new(providers),
         telemetry,
@@ -161,6 +171,16 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
         stop.clone(),
     );
     tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
+    let retention = Retention {
+        bounds: config.retention,
+        engine: engine.clone(),
+        readers: api.readers.clone(),
+        blobs: api.blobs.clone(),
+        logs: api.logs.clone(),
+        keep: api.keep.clone(),
+        clock: api.clock.clone(),
+    };
+    tasks.spawn("retention", OnExit::StopProcess, retention.run(stop.clone()));
     spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
     tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");

@@ -8,6 +8,7 @@ mod numbers;
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use protocol::{
+    http::status::DiskUsed,
     id::{AttemptId, JobNumber},
     job::{JobState, StepKey},
     step::AttemptState,
@@ -331,9 +332,11 @@ impl Telemetry {
         self.numbers.commit_decisions.inc_by(decisions as u64);
     }
 
-    /// How many bytes the blob store holds.
-    pub fn blob_bytes(&self, bytes: u64) {
-        self.numbers.blob_bytes.set(bytes as i64);
+    /// What the state folder holds.
+    pub fn disk_used(&self, used: &DiskUsed) {
+        self.numbers.database_bytes.set(used.database as i64);
+        self.numbers.blob_bytes.set(used.blobs as i64);
+        self.numbers.log_stored_bytes.set(used.logs as i64);
     }
 
     /// Log bytes came in.

@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use crate::{artifact::store::BlobError, state::artifacts};
+use crate::{
+    artifact::store::{BlobError, Pin},
+    state::{Connection, artifacts},
+};
 
 use super::{
     Api,
@@ -196,28 +199,36 @@ fn parse_range(range: &str, size: u64) -> ApiResult<(u64, u64)> {
     }
 }
 
-/// How far an upload is.
+/// How far an upload is. Who asks is about to name the blob: retention spares a stored one for a while.
 pub(super) async fn blob_offset(State(api): State<Api>, Path(sha256): Path<String>) -> ApiResult<Response> {
     let sha256 = parse(&sha256)?;
-    let stored = api
-        .readers
-        .query(move |connection| artifacts::blob_size(connection, &sha256))
-        .await?;
-    let offset = match stored {
-        Some(size) => size,
-        None => {
-            let blobs = api.blobs.clone();
-            blocking(move || blobs.offset(&sha256))
-                .await?
-                .map_err(|error| io_problem(&error))?
-        }
-    };
+    let pin = api.blobs.pin(sha256);
+    let blobs = api.blobs.clone();
+    let (offset, whole) = blocking(move || blobs.offset(&sha256))
+        .await?
+        .map_err(|error| io_problem(&error))?;
+    if whole {
+        announce(&api, pin, sha256, offset).await?;
+    }
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
-    if let Some(size) = stored {
-        response.headers_mut().insert(UPLOAD_LENGTH, size.into());
+    if whole {
+        response.headers_mut().insert(UPLOAD_LENGTH, offset.into());
     }
     Ok(response)
+}
+
+/// Writes down that a blob is here and soon to be named; the pin lasts until that is in a transaction.
+async fn announce(api: &Api, pin: Pin, sha256: Sha256, size: u64) -> ApiResult<()> {
+    let at = api.clock.wall();
+    let write = move |connection: &Connection| {
+        let _pin = pin;
+        if !artifacts::claim_blob(connection, &sha256, at)? {
+            artifacts::insert_blob(connection, &sha256, size, at)?;
+        }
+        Ok(())
+    };
+    Ok(api.engine.write(write).await?)
 }
 
 /// Bytes of a blob from `Upload-Offset` on; the last ones make it exist.
@@ -230,6 +241,7 @@ pub(super) async fn upload_blob(
     let sha256 = parse(&sha256)?;
     let offset = number_header(&headers, UPLOAD_OFFSET)?;
     let length = number_header(&headers, UPLOAD_LENGTH)?;
+    let pin = api.blobs.pin(sha256);
     let blobs = api.blobs.clone();
     let (sender, mut pieces) = mpsc::channel(PIECES);
     let append = blocking(move || {
@@ -240,10 +252,7 @@ pub(super) async fn upload_blob(
     let appended = appended?;
     let (offset, whole) = appended.map_err(blob_problem)?;
     if whole {
-        let at = api.clock.wall();
-        api.engine
-            .write(move |connection| artifacts::insert_blob(connection, &sha256, length, at))
-            .await?;
+        announce(&api, pin, sha256, offset).await?;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(UPLOAD_OFFSET, offset.into());

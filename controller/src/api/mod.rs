@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     artifact::{BlobStore, Logs},
     engine::Engine,
+    keep::Keep,
     state::Readers,
     telemetry::Telemetry,
     workflow::catalog::Catalog,
@@ -53,6 +54,8 @@ pub struct Api {
     pub blobs: BlobStore,
     /// Logs.
     pub logs: Logs,
+    /// Whoever wants every file to stay for a while.
+    pub keep: Keep,
     /// Providers with their keys, by name.
     pub providers: Arc<Vec<ProviderDefinition>>,
     /// Metrics.

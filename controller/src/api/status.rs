@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use protocol::{
-    http::status::Status,
+    http::status::{DiskUsed, Status},
     worker::{Wanted, WorkerState},
 };
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         api.telemetry.jobs(&jobs);
         api.telemetry.queue_depth(depth);
     }
+    api.telemetry.disk_used(&disk_used(&api));
     let kind = HeaderValue::from_static(service::obs::metrics::CONTENT_TYPE);
     ([(header::CONTENT_TYPE, kind)], api.telemetry.metrics_text()).into_response()
 }
@@ -65,6 +66,7 @@ pub async fn glance(api: &Api) -> ApiResult<Status> {
         uptime_s: api.clock.mono_ms().saturating_sub(about.started_ms) / 1000,
         today,
         disk_free: free_bytes(&about.state_dir),
+        disk_used: disk_used(api),
         ..counts
     })
 }
@@ -91,7 +93,17 @@ fn counts(world: &World) -> Status {
         paused: world.paused,
         today: protocol::usage::Usage::default(),
         disk_free: 0,
+        disk_used: DiskUsed::default(),
         models: world.models.aliases.keys().cloned().collect(),
+    }
+}
+
+fn disk_used(api: &Api) -> DiskUsed {
+    let size = |name: &str| std::fs::metadata(api.about.state_dir.join(name)).map_or(0, |file| file.len());
+    DiskUsed {
+        database: size("agentd.db") + size("agentd.db-wal"),
+        blobs: api.blobs.bytes(),
+        logs: api.logs.bytes(),
     }
 }
 

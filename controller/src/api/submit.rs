@@ -229,11 +229,12 @@ async fn check_repo(
             return Err(problem.field("repo.head", head.as_str()).into());
         }
         let sha256 = blob.sha256;
-        let size = api
-            .readers
-            .query(move |connection| artifacts::blob_size(connection, &sha256))
+        let at = api.clock.wall();
+        let is_here = api
+            .engine
+            .write(move |connection| artifacts::claim_blob(connection, &sha256, at))
             .await?;
-        if size.is_none() {
+        if !is_here {
             let detail = format!("the bundle {sha256} was not uploaded");
             let problem = Problem::new(Code::MissingBlob, detail).field("repo.sha256", sha256.to_string());
             return Err(problem.hint("upload it first: PATCH /v1/blobs/{sha256}").into());

@@ -6,11 +6,16 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use protocol::id::AttemptId;
 use tokio::sync::watch;
+
+use super::store::{old_files, remove_file, size_of};
 
 /// Attempts whose growth is watched at a time, at most; a further follower polls by asking again.
 const WATCHED: usize = 4096;
@@ -42,6 +47,8 @@ pub struct Logs(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     max_bytes: u64,
+    /// Bytes of all files, as they were counted last and have changed since.
+    bytes: AtomicU64,
     watched: Mutex<HashMap<AttemptId, watch::Sender<u64>>>,
 }
 
@@ -53,6 +60,7 @@ impl Logs {
         Ok(Self(Arc::new(Inner {
             root,
             max_bytes: max_bytes + 64 * 1024,
+            bytes: AtomicU64::new(0),
             watched: Mutex::default(),
         })))
     }
@@ -63,11 +71,44 @@ impl Logs {
 
     /// How many bytes are here.
     pub fn size(&self, attempt: AttemptId) -> io::Result<u64> {
-        match fs::metadata(self.path(attempt)) {
-            Ok(metadata) => Ok(metadata.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
+        Ok(size_of(&self.path(attempt))?.unwrap_or(0))
+    }
+
+    /// Bytes of all logs.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts them anew.
+    pub fn count(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(&self.0.root)? {
+            bytes += size_of(&entry?.path())?.unwrap_or(0);
         }
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Attempts whose log was last written before `before_ms` (unix time).
+    pub fn written_before(&self, before_ms: i64) -> io::Result<Vec<AttemptId>> {
+        let names = old_files(&self.0.root, before_ms)?;
+        let attempts = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".log")?.parse().ok());
+        Ok(attempts.collect())
+    }
+
+    /// Removes the log of an attempt that is gone; returns how many bytes it had.
+    pub fn remove(&self, attempt: AttemptId) -> io::Result<u64> {
+        let path = self.path(attempt);
+        let size = size_of(&path)?.unwrap_or(0);
+        remove_file(&path)?;
+        let bytes = &self.0.bytes;
+        // only a figure: an early count may have missed the file
+        let _ = bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+            Some(all.saturating_sub(size))
+        });
+        Ok(size)
     }
 
     /// Takes bytes from an offset on and returns how many bytes there are now.
@@ -89,6 +130,7 @@ impl Logs {
             });
         }
         file.write_all(&bytes[known..])?;
+        self.0.bytes.fetch_add(end - here, Ordering::Relaxed);
         self.announce(attempt, end);
         Ok(end)
     }

@@ -6,7 +6,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -60,12 +63,16 @@ struct Inner {
     root: PathBuf,
     incoming: PathBuf,
     max_bytes: u64,
+    /// Bytes of the stored files, as they were counted last and have changed since.
+    bytes: AtomicU64,
     uploads: Mutex<HashMap<Sha256, Upload>>,
+    /// Blobs of which a row is about to be written.
+    pins: Mutex<HashMap<Sha256, usize>>,
 }
 
 /// An upload in progress.
 enum Upload {
-    /// A request writes to it.
+    /// A request writes to it, or it is being removed.
     Busy,
     /// So many bytes were hashed so far.
     Idle(u64, sha2::Sha256),
@@ -82,7 +89,9 @@ impl BlobStore {
             root,
             incoming,
             max_bytes,
+            bytes: AtomicU64::new(0),
             uploads: Mutex::default(),
+            pins: Mutex::default(),
         })))
     }
 
@@ -96,17 +105,21 @@ impl BlobStore {
         self.0.incoming.join(sha256.to_string())
     }
 
-    /// How many bytes of an upload are here; the whole size once it is stored.
-    pub fn offset(&self, sha256: &Sha256) -> io::Result<u64> {
-        let size = |path: PathBuf| match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        };
-        if let Some(stored) = size(self.path(sha256))? {
-            return Ok(stored);
+    /// How many bytes of a blob are here, and whether that is all of it.
+    pub fn offset(&self, sha256: &Sha256) -> io::Result<(u64, bool)> {
+        if let Some(stored) = self.stored(sha256)? {
+            return Ok((stored, true));
         }
-        Ok(size(self.partial(sha256))?.unwrap_or(0))
+        Ok((size_of(&self.partial(sha256))?.unwrap_or(0), false))
+    }
+
+    /// The size of a stored blob; one that is being removed is not here any more.
+    fn stored(&self, sha256: &Sha256) -> io::Result<Option<u64>> {
+        let uploads = self.uploads();
+        match uploads.get(sha256) {
+            Some(Upload::Busy) => Ok(None),
+            _ => size_of(&self.path(sha256)),
+        }
     }
 
     /// Adds pieces at an offset as they come; what came before they end or an error stays for the next
@@ -118,8 +131,8 @@ impl BlobStore {
         length: u64,
         pieces: impl IntoIterator<Item = Bytes>,
     ) -> Result<(u64, bool), BlobError> {
-        if self.path(sha256).exists() {
-            return Ok((length, true));
+        if let Some(stored) = self.stored(sha256)? {
+            return Ok((stored, true));
         }
         if offset > length || length > self.0.max_bytes {
             return Err(BlobError::TooLarge {
@@ -137,9 +150,70 @@ impl BlobStore {
                 }
                 Ok((end, false))
             }
-            Ok((end, None)) => Ok((end, true)),
+            Ok((end, None)) => {
+                self.0.bytes.fetch_add(end, Ordering::Relaxed);
+                Ok((end, true))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps a blob from being removed until the pin is dropped: for whoever is about to write its row.
+    pub fn pin(&self, sha256: Sha256) -> Pin {
+        let mut pins = self.0.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        *pins.entry(sha256).or_default() += 1;
+        Pin {
+            store: self.clone(),
+            sha256,
+        }
+    }
+
+    /// Keeps uploads of a blob away until the hold is dropped: for whoever is about to remove it. `None`
+    /// if it is being uploaded or pinned.
+    pub fn hold(&self, sha256: Sha256) -> Option<Hold> {
+        let mut uploads = self.uploads();
+        let pins = self.0.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if pins.contains_key(&sha256) || matches!(uploads.get(&sha256), Some(Upload::Busy)) {
+            return None;
+        }
+        uploads.insert(sha256, Upload::Busy);
+        Some(Hold {
+            store: self.clone(),
+            sha256,
+        })
+    }
+
+    /// Bytes of all stored blobs.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Corrects that number, once somebody has counted.
+    pub fn counted(&self, bytes: u64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Stored blobs whose hash begins with this byte and whose file is from before `before_ms` (unix time).
+    pub fn stored_before(&self, first_byte: u8, before_ms: i64) -> io::Result<Vec<Sha256>> {
+        let prefix = format!("{first_byte:02x}");
+        let names = old_files(&self.0.root.join(&prefix), before_ms)?;
+        Ok(names
+            .iter()
+            .filter_map(|name| format!("{prefix}{name}").parse().ok())
+            .collect())
+    }
+
+    /// Removes uploads that nobody has gone on with since `before_ms` (unix time); returns how many.
+    pub fn remove_abandoned(&self, before_ms: i64) -> io::Result<u64> {
+        let mut removed = 0;
+        for name in old_files(&self.0.incoming, before_ms)? {
+            let Some(hold) = name.parse().ok().and_then(|sha256| self.hold(sha256)) else {
+                continue;
+            };
+            fs::remove_file(self.partial(&hold.sha256))?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     /// Marks the upload as busy and takes its running hash.
@@ -209,10 +283,7 @@ impl BlobStore {
         let bytes = Bytes::from(fs::read(file)?);
         let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
         let size = bytes.len() as u64;
-        match fs::remove_file(self.partial(&sha256)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        remove_file(&self.partial(&sha256))?;
         self.append(&sha256, 0, size, [bytes])?;
         Ok((sha256, size))
     }
@@ -220,6 +291,93 @@ impl BlobStore {
     fn uploads(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256, Upload>> {
         self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A blob that must not be removed; see [`BlobStore::pin`].
+pub struct Pin {
+    store: BlobStore,
+    sha256: Sha256,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.store.0.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pins.get_mut(&self.sha256) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.sha256);
+            }
+        }
+    }
+}
+
+/// A blob that must not be uploaded; see [`BlobStore::hold`].
+pub struct Hold {
+    store: BlobStore,
+    sha256: Sha256,
+}
+
+impl Hold {
+    /// Which.
+    pub const fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// Removes the file of the blob; its row must be gone already.
+    pub fn remove(self) -> io::Result<()> {
+        let path = self.store.path(&self.sha256);
+        let size = size_of(&path)?.unwrap_or(0);
+        remove_file(&path)?;
+        let bytes = &self.store.0.bytes;
+        // only a figure: an early count may have missed the file
+        let _ = bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+            Some(all.saturating_sub(size))
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.store.uploads().remove(&self.sha256);
+    }
+}
+
+/// The size of a file; `None` if there is none.
+pub(super) fn size_of(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Names of the files of a folder that were last written before `before_ms` (unix time).
+pub(super) fn old_files(folder: &Path, before_ms: i64) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries?,
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry?;
+        let written = entry.metadata()?.modified()?;
+        let ms = written
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        if ms < before_ms {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
 }
 
 fn hash_file(file: &mut File) -> io::Result<sha2::Sha256> {
@@ -258,7 +416,7 @@ mod tests {
             (5, false)
         );
         let again = BlobStore::open(folder.path(), 1000).expect("opens");
-        assert_eq!(again.offset(&hash).expect("known"), 5);
+        assert_eq!(again.offset(&hash).expect("known"), (5, false));
         let wrong = again
             .append(&hash, 3, 11, [Bytes::from("lo")])
             .expect_err("wrong place");
@@ -287,8 +445,8 @@ mod tests {
             .expect_err("more than announced");
         assert!(matches!(many, BlobError::TooLarge { limit: 5 }));
         let here = store.offset(&hash).expect("known");
-        assert_eq!(here, 5, "what was announced is kept");
-        assert_eq!(store.append(&hash, here, 5, []).expect("stored"), (5, true));
+        assert_eq!(here, (5, false), "what was announced is kept");
+        assert_eq!(store.append(&hash, here.0, 5, []).expect("stored"), (5, true));
     }
 
     #[test]
@@ -299,7 +457,7 @@ mod tests {
             .append(&hash, 0, 5, [Bytes::from("wrong")])
             .expect_err("another hash");
         assert!(matches!(wrong, BlobError::WrongHash { .. }));
-        assert_eq!(store.offset(&hash).expect("known"), 0);
+        assert_eq!(store.offset(&hash).expect("known"), (0, false));
         let large = store
             .append(&hash, 0, 1001, [Bytes::from("x")])
             .expect_err("too large");

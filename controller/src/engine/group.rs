@@ -68,7 +68,7 @@ impl Group {
                 self.reply_when_settled(reply, joined)
             }
             Command::Write(write) => self.begin(core).and_then(|()| {
-                let (settled, written) = write(core.store.connection());
+                let (settled, written) = write(core.store.connection(), &core.world);
                 self.settled.push(settled);
                 written
             }),
@@ -165,7 +165,8 @@ impl Group {
                     }
                 }
                 FromWorker::Result(result) => {
-                    *facts = facts_of(core, result)?;
+                    self.begin(core)?;
+                    *facts = facts_of(core, result, self.now)?;
                     self.fetch_of_late(core, result.attempt, facts)?;
                 }
                 _ => {}
@@ -355,7 +356,7 @@ impl Group {
 }
 
 /// Which blobs a result names that are not here, and whether it was recorded before.
-fn facts_of(core: &Core, result: &StepResult) -> Result<Facts, StateError> {
+fn facts_of(core: &Core, result: &StepResult, now: Now) -> Result<Facts, StateError> {
     let connection = core.store.connection();
     let mut facts = Facts::default();
     let bundle = result
@@ -369,7 +370,7 @@ fn facts_of(core: &Core, result: &StepResult) -> Result<Facts, StateError> {
         .map(|artifact| artifact.sha256)
         .chain(bundle)
     {
-        if artifacts::blob_size(connection, &sha256)?.is_none() && !facts.missing.contains(&sha256) {
+        if !artifacts::claim_blob(connection, &sha256, now.wall)? && !facts.missing.contains(&sha256) {
             facts.missing.push(sha256);
         }
     }

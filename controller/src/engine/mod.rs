@@ -94,7 +94,7 @@ pub struct NewWorker {
 
 type Look = Box<dyn FnOnce(&World, Now) + Send>;
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
-type Write = Box<dyn FnOnce(&Connection) -> (Settled, Result<(), StateError>) + Send>;
+type Write = Box<dyn FnOnce(&Connection, &World) -> (Settled, Result<(), StateError>) + Send>;
 /// What is to be told to the caller of a write, once it is on disk or was given up.
 type Settled = Box<dyn FnOnce(Option<&Arc<StateError>>) + Send>;
 
@@ -170,9 +170,18 @@ impl Engine {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
     {
+        self.write_beside(move |connection, _| write(connection)).await
+    }
+
+    /// The same for a write that depends on what is open.
+    pub async fn write_beside<T, F>(&self, write: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &World) -> Result<T, StateError> + Send + 'static,
+    {
         self.ask(|reply: Reply<T>| {
-            Command::Write(Box::new(move |connection| {
-                let (value, outcome) = match write(connection) {
+            Command::Write(Box::new(move |connection, world| {
+                let (value, outcome) = match write(connection, world) {
                     Ok(value) => (Some(value), Ok(())),
                     Err(error) => (None, Err(error)),
                 };

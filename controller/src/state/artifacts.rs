@@ -14,18 +14,42 @@ use super::{
     rows::{text, time},
 };
 
-/// Notes that a blob is stored: its bytes are on disk already.
+/// How old the last announcement of a blob may be before it is written down again. Retention spares
+/// unnamed blobs for longer than this, so that most announcements cost no write.
+pub const ANNOUNCED_FOR_MS: i64 = 10 * 60 * 1000;
+
+/// Notes that a blob is stored (its bytes are on disk already), or that somebody is about to name it.
 pub fn insert_blob(
     connection: &Connection,
     sha256: &Sha256,
     size: u64,
     at: Timestamp,
 ) -> Result<(), StateError> {
-    let sql = "INSERT INTO blobs (sha256, size, stored_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO blobs (sha256, size, stored_ms) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (sha256) DO UPDATE SET stored_ms = max(stored_ms, ?3)";
     connection
         .prepare_cached(sql)?
         .execute(params![sha256.0, size as i64, at.as_millisecond()])?;
     Ok(())
+}
+
+/// Whether a blob is here, for somebody who is about to name it: retention spares it for a while. Only
+/// in a transaction of the writer, so that it is still here when the name is written down.
+pub fn claim_blob(connection: &Connection, sha256: &Sha256, at: Timestamp) -> Result<bool, StateError> {
+    let sql = "SELECT stored_ms FROM blobs WHERE sha256 = ?1";
+    let stored: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row([sha256.0], |row| row.get(0))
+        .optional()?;
+    let Some(stored) = stored else {
+        return Ok(false);
+    };
+    if stored < at.as_millisecond() - ANNOUNCED_FOR_MS {
+        connection
+            .prepare_cached("UPDATE blobs SET stored_ms = ?2 WHERE sha256 = ?1")?
+            .execute(params![sha256.0, at.as_millisecond()])?;
+    }
+    Ok(true)
 }
 
 /// The size of a stored blob.
@@ -39,7 +63,7 @@ pub fn blob_size(connection: &Connection, sha256: &Sha256) -> Result<Option<u64>
 }
 
 /// Notes an artifact of a job; a later attempt's replaces an earlier one's.
-pub(super) fn insert(
+pub(crate) fn insert(
     connection: &Connection,
     job: JobId,
     step: &StepKey,

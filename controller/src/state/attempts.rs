@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::orchestrator::{Now, world::Attempt};
 
 use super::{
-    StateError,
+    StateError, refs,
     rows::{id, json, maybe_time, ms, text, time, to_json},
 };
 
@@ -58,6 +58,8 @@ pub(super) fn upsert(
         notes: attempt.notes.clone(),
         late: attempt.late.clone(),
     };
+    let document = to_json(&body);
+    refs::note(connection, *job.uuid().as_bytes(), &document)?;
     let sql = "INSERT INTO attempts (id, job, step, number, worker, worker_name, state, due_ms, hard_due_ms, \
                offered_ms, started_ms, ended_ms, recorded, body) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
@@ -77,7 +79,7 @@ pub(super) fn upsert(
         ms(attempt.started_at),
         ms(attempt.ended_at),
         attempt.recorded,
-        to_json(&body),
+        document,
     ])?;
     Ok(())
 }
@@ -132,12 +134,14 @@ pub(super) fn keep_late(
     result: &StepResult,
     at: Timestamp,
 ) -> Result<(), StateError> {
+    let document = to_json(result);
+    refs::note(connection, *result.attempt.uuid().as_bytes(), &document)?;
     let sql =
         "INSERT INTO late_outcomes (attempt, received_ms, result) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute(params![
         result.attempt.uuid().as_bytes(),
         at.as_millisecond(),
-        to_json(result)
+        document
     ])?;
     Ok(())
 }

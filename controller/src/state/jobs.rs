@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::{orchestrator::world::Job, workflow::model::Workflow};
 
 use super::{
-    StateError,
+    StateError, refs,
     rows::{id, json, maybe_time, ms, text, time, to_json},
 };
 
@@ -119,6 +119,8 @@ pub(super) fn upsert(connection: &Connection, job: &Job) -> Result<(), StateErro
         overdue: job.overdue,
         revived_ms: ms(job.revived_at),
     };
+    let document = to_json(&body);
+    refs::note(connection, *job.id.uuid().as_bytes(), &document)?;
     let sql = "INSERT INTO jobs (id, number, state, workflow, workflow_sha256, title, priority, created_ms, \
                started_ms, ended_ms, cancel_requested, reason, body) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
@@ -137,7 +139,7 @@ pub(super) fn upsert(connection: &Connection, job: &Job) -> Result<(), StateErro
         ms(job.ended_at),
         job.cancel_requested,
         job.reason,
-        to_json(&body),
+        document,
     ])?;
     Ok(())
 }

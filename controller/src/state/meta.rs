@@ -8,6 +8,10 @@ use super::StateError;
 pub const EPOCH: &str = "epoch";
 /// Key of whether dispatch as a whole is paused.
 pub const PAUSED: &str = "paused";
+/// Key of the highest number that a removed job had: numbers are never handed out again.
+pub const LAST_NUMBER: &str = "last_number";
+/// Key of the last sequence number that was removed from the event log.
+pub const LAST_SEQ: &str = "last_seq";
 
 /// A value, if it was ever set.
 pub fn get(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
@@ -22,12 +26,23 @@ pub fn set(connection: &Connection, key: &str, value: &str) -> Result<(), StateE
     Ok(())
 }
 
+/// A number, 0 if it was never set.
+pub fn number(connection: &Connection, key: &str) -> Result<u64, StateError> {
+    let text = get(connection, key)?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// Sets a number unless a higher one is there.
+pub fn raise(connection: &Connection, key: &str, value: u64) -> Result<(), StateError> {
+    if number(connection, key)? < value {
+        set(connection, key, &value.to_string())?;
+    }
+    Ok(())
+}
+
 /// Takes the epoch of a new start: above every earlier one, and above the unix time where the clock is right.
 pub fn take_epoch(connection: &Connection, unix_seconds: u64) -> Result<u64, StateError> {
-    let stored = get(connection, EPOCH)?
-        .and_then(|text| text.parse::<u64>().ok())
-        .unwrap_or(0);
-    let epoch = unix_seconds.max(stored + 1);
+    let epoch = unix_seconds.max(number(connection, EPOCH)? + 1);
     set(connection, EPOCH, &epoch.to_string())?;
     Ok(epoch)
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::orchestrator::world::Step;
 
 use super::{
-    StateError,
+    StateError, refs,
     rows::{json, maybe_time, ms, text, to_json},
 };
 
@@ -52,6 +52,8 @@ pub(super) fn upsert(connection: &Connection, job: JobId, step: &Step) -> Result
         last_round: step.last_round,
         checkpoint: step.checkpoint.clone(),
     };
+    let document = to_json(&body);
+    refs::note(connection, *job.uuid().as_bytes(), &document)?;
     let sql = "INSERT INTO steps (job, key, position, state, started_ms, ended_ms, body) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
                ON CONFLICT (job, key) DO UPDATE SET state = ?4, started_ms = ?5, ended_ms = ?6, body = ?7";
@@ -62,7 +64,7 @@ pub(super) fn upsert(connection: &Connection, job: JobId, step: &Step) -> Result
         step.state.as_str(),
         ms(step.started_at),
         ms(step.ended_at),
-        to_json(&body),
+        document,
     ])?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::orchestrator::{Changes, Effect, Now, World};
 
-use super::{StateError, artifacts, attempts, events, jobs, meta, migrate, steps, usage, workers};
+use super::{StateError, artifacts, attempts, events, jobs, meta, migrate, refs, steps, usage, workers};
 
 /// Prepared statements kept: more than we have.
 const STATEMENTS: usize = 128;
@@ -51,13 +51,26 @@ impl Store {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate::migrate(&mut connection, path)?;
-        let next_seq = events::last_seq(&connection)? + 1;
-        let next_number = jobs::last_number(&connection)? + 1;
+        let last_seq = events::last_seq(&connection)?.max(meta::number(&connection, meta::LAST_SEQ)?);
+        let last_number = jobs::last_number(&connection)?.max(meta::number(&connection, meta::LAST_NUMBER)?);
         Ok(Self {
             connection,
-            next_seq,
-            next_number,
+            next_seq: last_seq + 1,
+            next_number: last_number + 1,
         })
+    }
+
+    /// Brings everything into the one file of the database: the last word of an orderly stop, when
+    /// nobody else has it open any more. Whoever copies that file then has all of it.
+    pub fn settle(path: &Path) -> Result<(), StateError> {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(std::time::Duration::from_secs(1))?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(())
     }
 
     /// The connection, for domain operations of this module's siblings.
@@ -149,6 +162,9 @@ impl Store {
         }
         for result in &changes.late {
             attempts::keep_late(connection, result, now.wall)?;
+        }
+        for id in &changes.ended {
+            refs::rebuild(connection, *id)?;
         }
         if !changes.used.is_zero() {
             usage::add(connection, now.wall, changes.used)?;

@@ -57,6 +57,8 @@ numbers! {
     // disk
     commit_duration: Histogram = histogram("commit_duration_seconds", "Commits with their fsync", short_times);
     commit_decisions: Counter = single("commit_decisions", "Decisions that were committed");
+    database_bytes: Gauge = single("database_bytes", "Bytes of the database with its write-ahead log");
+    log_stored_bytes: Gauge = single("log_stored_bytes", "Bytes of the stored logs");
     blob_bytes: Gauge = single("blob_bytes", "Bytes in the blob store");
     log_bytes: Counter = single("log_bytes", "Bytes of step logs taken in");
 }

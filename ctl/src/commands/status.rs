@@ -73,6 +73,16 @@ fn human(status: &Answer, url: &str, stream: Stream) -> Vec<String> {
             today
         },
     );
-    fact("disk", format!("{} free", bytes(status.disk_free)));
+    let used = &status.disk_used;
+    fact(
+        "disk",
+        format!(
+            "{} free; database {}, artifacts {}, logs {}",
+            bytes(status.disk_free),
+            bytes(used.database),
+            bytes(used.blobs),
+            bytes(used.logs)
+        ),
+    );
     lines
 }

@@ -18,6 +18,17 @@ impl Endpoint for GetStatus {
     }
 }
 
+/// Bytes in the state folder, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUsed {
+    /// The database with its write-ahead log.
+    pub database: u64,
+    /// Artifacts, bundles and other blobs.
+    pub blobs: u64,
+    /// Logs of attempts.
+    pub logs: u64,
+}
+
 /// The controller at a glance; also the payload of the retained topic `agentd/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -46,6 +57,9 @@ pub struct Status {
     /// Free bytes in the state folder.
     #[serde(default)]
     pub disk_free: u64,
+    /// What the state folder holds.
+    #[serde(default)]
+    pub disk_used: DiskUsed,
     /// Model aliases and how many candidates each has.
     #[serde(default)]
     pub models: Vec<String>,
