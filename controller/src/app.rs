@@ -52,7 +52,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub const DATABASE: &str = "agentd.db";
 
 /// Runs until a signal or a failure.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+///
+/// `configuration` is the same as text, secrets masked: backups take it along.
+pub async fn run(config: Config, configuration: String) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let _signals = shutdown::on_signals(stop.clone())?;
     let folder = state_dir::locate("agentd", config.state_dir.as_deref())?;
@@ -61,7 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         warn!("{warning}");
     }
     let tasks = Tasks::new(stop.clone());
-    let (broker, api) = start(&config, state.path(), &tasks).await?;
+    let (broker, api) = start(&config, configuration, state.path(), &tasks).await?;
     first_start::announce(&api).await?;
     let failure = tokio::select! {
         () = stop.cancelled() => None,
@@ -99,7 +101,12 @@ pub struct Running {
     pub is_new: bool,
 }
 
-async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<(Broker, Running)> {
+async fn start(
+    config: &Config,
+    configuration: String,
+    folder: &Path,
+    tasks: &Tasks,
+) -> anyhow::Result<(Broker, Running)> {
     let clock = SystemClock::shared();
     let database = folder.join(DATABASE);
     let store = Store::open(&database).with_context(|| format!("cannot open {}", database.display()))?;
@@ -132,18 +139,14 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
     let engine_stop = stop.clone();
     tasks.spawn_thread("engine", OnExit::StopProcess, move || core.run(&engine_stop))?;
 
-    let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
-        format!(
-            "cannot listen for HTTP on {}: stop what listens there, or set http.listen (--http) to another",
-            config.http.listen
-        )
-    })?;
+    let listener = listen(config).await?;
     let about = About {
         version: env!("CARGO_PKG_VERSION"),
         epoch,
         started_ms: clock.mono_ms(),
         http_url: format!("http://{}", listener.local_addr()?),
         mqtt_address: broker.local_addr().to_string(),
+        configuration,
         state_dir: folder.to_owned(),
     };
     first_start::write_endpoints(folder, &about)?;
@@ -171,20 +174,33 @@ async fn start(config: &Config, folder: &Path, tasks: &Tasks) -> anyhow::Result<
         stop.clone(),
     );
     tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
-    let retention = Retention {
-        bounds: config.retention,
-        engine: engine.clone(),
-        readers: api.readers.clone(),
-        blobs: api.blobs.clone(),
-        logs: api.logs.clone(),
-        keep: api.keep.clone(),
-        clock: api.clock.clone(),
-    };
+    let retention = retention(config, &api);
     tasks.spawn("retention", OnExit::StopProcess, retention.run(stop.clone()));
     spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
     tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.http.listen;
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen for HTTP on {address}: stop what listens there, or set http.listen (--http) to another"
+        )
+    })
+}
+
+fn retention(config: &Config, api: &Api) -> Retention {
+    Retention {
+        bounds: config.retention,
+        engine: api.engine.clone(),
+        readers: api.readers.clone(),
+        blobs: api.blobs.clone(),
+        logs: api.logs.clone(),
+        keep: api.keep.clone(),
+        clock: api.clock.clone(),
+    }
 }
 
 /// What comes in by MQTT.

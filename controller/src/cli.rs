@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 /// The controller of agentd: HTTP API, queue, state and MQTT broker in one process.
 #[derive(Debug, Parser)]
 #[command(version, name = "agentd")]
 pub struct Cli {
     /// Configuration file; a `.local` sibling beside it wins over it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Folder of the state.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Address of the HTTP API, such as 127.0.0.1:8484.
     #[arg(long, value_name = "ADDRESS")]
@@ -26,4 +26,25 @@ pub struct Cli {
     /// Check the configuration, and end.
     #[arg(long)]
     pub check_config: bool,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What `agentd` does instead of running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a state folder from a backup
+    Restore(Restore),
+}
+
+/// Make a state folder from a backup of `agentctl backup`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Move what is in the state folder aside, into a folder in it.
+    #[arg(long)]
+    pub replace: bool,
 }

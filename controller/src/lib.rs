@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod artifact;
 pub mod authorize;
+pub mod backup;
 pub mod broker;
 pub mod cli;
 pub mod config;

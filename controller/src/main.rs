@@ -1,9 +1,14 @@
 //! `agentd`: parse, build, say what was bound, wait for a signal, drain.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
-use controller::{app, cli::Cli, config::Config};
+use controller::{
+    app, backup,
+    cli::{Cli, Command, Restore},
+    config::Config,
+};
+use service::clock::{Clock, SystemClock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -41,11 +46,47 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return Ok(());
     }
     service::obs::log::init(&config.log.level)?;
+    if let Some(Command::Restore(wanted)) = &cli.command {
+        return restore(wanted, config.state_dir.as_deref());
+    }
     service::tasks::end_process_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
         .enable_all()
         .build()?;
-    runtime.block_on(app::run(config))
+    runtime.block_on(app::run(config, layers.print()))
+}
+
+fn restore(wanted: &Restore, folder: Option<&Path>) -> anyhow::Result<()> {
+    let folder = service::state_dir::locate("agentd", folder)?;
+    let now = SystemClock::new().wall();
+    let restored = backup::restore(&wanted.file, &folder, wanted.replace, now)?;
+    let mut said = std::io::stderr();
+    writeln!(
+        said,
+        "restored {} jobs and {} blobs as of {} into {}",
+        restored.jobs,
+        restored.blobs,
+        restored.created_at,
+        folder.display()
+    )?;
+    if restored.missing > 0 {
+        writeln!(
+            said,
+            "{} blobs had lost their files before the backup was made",
+            restored.missing
+        )?;
+    }
+    if let Some(aside) = restored.aside {
+        writeln!(said, "what was there before lies in {}", aside.display())?;
+    }
+    writeln!(
+        said,
+        "start agentd on the ports of the old one: its workers come back by themselves (epoch {}); tokens of \
+         then go on to work, a new admin token is in {}",
+        restored.epoch,
+        folder.join("admin.token").display()
+    )?;
+    Ok(())
 }

@@ -5,9 +5,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        apply, approve, artifacts, cancel, completion, context, demo, diff, doctor, explain, login, logs, ps,
-        reject, report, resume, retry, run, show, status, submit, tokens, wait, watch, why, workers,
-        workflows,
+        apply, approve, artifacts, backup, cancel, completion, context, demo, diff, doctor, explain, login,
+        logs, ps, reject, report, resume, retry, run, salvage, show, status, submit, tokens, wait, watch,
+        why, workers, workflows,
     },
     error::CliError,
     exit::Exit,
@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Retry(retry::Retry),
     /// Let a parked job go on
     Resume(resume::Resume),
+    /// Apply the late outcome of an attempt as its step's result
+    Salvage(salvage::Salvage),
     /// Let a step that waits for a person go on
     Approve(approve::Approve),
     /// Refuse a step that waits for a person
@@ -115,6 +117,8 @@ pub(crate) enum Command {
     Workflows(workflows::Workflows),
     /// List, create or remove API tokens
     Tokens(tokens::Tokens),
+    /// Back the controller up while it runs
+    Backup(backup::Backup),
     /// Show the controller at a glance
     Status(status::Status),
     /// Check everything that a job needs
@@ -146,6 +150,7 @@ impl Command {
             Self::Cancel(command) => command.run(session).await,
             Self::Retry(command) => command.run(session).await,
             Self::Resume(command) => command.run(session).await,
+            Self::Salvage(command) => command.run(session).await,
             Self::Approve(command) => command.run(session).await,
             Self::Reject(command) => command.run(session).await,
             Self::Diff(command) => command.run(session).await,
@@ -155,6 +160,7 @@ impl Command {
             Self::Workers(command) => command.run(session).await,
             Self::Workflows(command) => command.run(session).await,
             Self::Tokens(command) => command.run(session).await,
+            Self::Backup(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
             Self::Doctor(command) => command.run(session).await,
             Self::Login(command) => command.run(session).await,

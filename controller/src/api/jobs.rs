@@ -12,7 +12,7 @@ use protocol::{
 use serde::Deserialize;
 
 use crate::{
-    orchestrator::{Event, why as explain},
+    orchestrator::{Event, Facts, why as explain},
     state::{Connection, StateError, audit, load, views},
 };
 
@@ -165,6 +165,7 @@ pub(super) async fn salvage(
         job: job.id,
         step,
         attempt,
+        facts: Facts::default(),
     };
     act(&api, &caller, &job, "job.salvage", event).await
 }

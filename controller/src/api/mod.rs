@@ -5,6 +5,7 @@
 pub mod artifacts;
 pub mod attempts;
 pub mod auth;
+pub mod backup;
 pub mod events;
 pub mod extract;
 pub mod jobs;
@@ -85,6 +86,8 @@ pub struct About {
     pub http_url: String,
     /// Where workers reach the broker.
     pub mqtt_address: String,
+    /// The merged configuration with masked secrets, for backups.
+    pub configuration: String,
     /// The state folder.
     pub state_dir: std::path::PathBuf,
 }

@@ -7,13 +7,13 @@ use axum::{
     middleware,
     routing::{delete, get, patch, post, put},
 };
-use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, tokens::Scope};
+use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::Scope};
 
 use crate::authorize::Need;
 
 use super::{
-    Api, artifacts, attempts, auth, events, jobs, logs, openapi, server, status, submit, tokens, workers,
-    workflows,
+    Api, artifacts, attempts, auth, backup, events, jobs, logs, openapi, server, status, submit, tokens,
+    workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -197,6 +197,7 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/v1/tokens", ADMIN, "List API tokens"),
     route(Method::POST, "/v1/tokens", ADMIN, "Make an API token"),
     route(Method::DELETE, "/v1/tokens/{name}", ADMIN, "Remove an API token"),
+    route(Method::POST, BACKUP_PATH, ADMIN, "Take a backup (tar)"),
 ];
 
 /// What a call needs; `None` for one that is not in the table.
@@ -275,6 +276,7 @@ pub fn router(api: Api) -> Router {
         )
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{name}", delete(tokens::remove))
+        .route(BACKUP_PATH, post(backup::make))
         .layer(DefaultBodyLimit::max(limit))
         .merge(uploads)
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::guard))

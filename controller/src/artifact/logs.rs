@@ -65,7 +65,8 @@ impl Logs {
         })))
     }
 
-    fn path(&self, attempt: AttemptId) -> PathBuf {
+    /// Where the log of an attempt lies.
+    pub fn path(&self, attempt: AttemptId) -> PathBuf {
         self.0.root.join(format!("{attempt}.log"))
     }
 

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use protocol::{
+    artifact::Sha256,
     event::Event as CommittedEvent,
     id::{AttemptId, JobId},
+    job::StepKey,
     message::{FromWorker, StepResult},
     worker::Wanted,
 };
@@ -144,11 +146,22 @@ impl Group {
 
     /// Brings what the event names from the tables into reach of the decision.
     fn look_up(&mut self, core: &mut Core, event: &mut Event) -> Result<(), StateError> {
+        if let Event::Salvage {
+            job,
+            step,
+            attempt,
+            facts,
+        } = event
+        {
+            if !core.world.jobs.contains_key(job) {
+                self.fetch(core, *job)?;
+            }
+            self.begin(core)?;
+            *facts = facts_of_late(core, *job, step, *attempt, self.now)?;
+            return Ok(());
+        }
         match event {
-            Event::CancelJob(job)
-            | Event::RetryJob(job)
-            | Event::ResumeJob(job)
-            | Event::Salvage { job, .. }
+            Event::CancelJob(job) | Event::RetryJob(job) | Event::ResumeJob(job)
                 if !core.world.jobs.contains_key(job) =>
             {
                 self.fetch(core, *job)?;
@@ -355,10 +368,49 @@ impl Group {
     }
 }
 
+/// The kept result of an attempt that the tables do not know otherwise, and which blobs of a late
+/// outcome are not here.
+fn facts_of_late(
+    core: &Core,
+    job: JobId,
+    step: &StepKey,
+    attempt: AttemptId,
+    now: Now,
+) -> Result<Facts, StateError> {
+    let kept = attempts::late_outcome(core.store.connection(), attempt)?;
+    let of_step = core.world.step(job, step).and_then(|step| {
+        let known = step.attempts.iter().find(|known| known.id == attempt);
+        known.and_then(|known| known.late.as_deref())
+    });
+    let missing = match of_step.or(kept.as_ref()) {
+        Some(late) => missing_of(core, late, now)?,
+        None => vec![],
+    };
+    Ok(Facts {
+        missing,
+        kept: kept.map(Box::new),
+        ..Facts::default()
+    })
+}
+
 /// Which blobs a result names that are not here, and whether it was recorded before.
 fn facts_of(core: &Core, result: &StepResult, now: Now) -> Result<Facts, StateError> {
+    let mut facts = Facts {
+        missing: missing_of(core, result, now)?,
+        ..Facts::default()
+    };
+    if !core.world.attempts.contains_key(&result.attempt)
+        && attempts::is_recorded(core.store.connection(), result.attempt)?
+    {
+        facts.recorded.insert(result.attempt);
+    }
+    Ok(facts)
+}
+
+/// Which blobs a result names that are not here; the others stay until it is written down.
+fn missing_of(core: &Core, result: &StepResult, now: Now) -> Result<Vec<Sha256>, StateError> {
     let connection = core.store.connection();
-    let mut facts = Facts::default();
+    let mut missing = vec![];
     let bundle = result
         .workspace
         .as_ref()
@@ -370,14 +422,9 @@ fn facts_of(core: &Core, result: &StepResult, now: Now) -> Result<Facts, StateEr
         .map(|artifact| artifact.sha256)
         .chain(bundle)
     {
-        if !artifacts::claim_blob(connection, &sha256, now.wall)? && !facts.missing.contains(&sha256) {
-            facts.missing.push(sha256);
+        if !artifacts::claim_blob(connection, &sha256, now.wall)? && !missing.contains(&sha256) {
+            missing.push(sha256);
         }
     }
-    if !core.world.attempts.contains_key(&result.attempt)
-        && attempts::is_recorded(connection, result.attempt)?
-    {
-        facts.recorded.insert(result.attempt);
-    }
-    Ok(facts)
+    Ok(missing)
 }

@@ -6,7 +6,7 @@ use protocol::{
     artifact::Sha256,
     id::{AttemptId, JobId, WorkerId},
     job::{JobState, StepKey},
-    message::{FromWorker, Session},
+    message::{FromWorker, Session, StepResult},
     worker::Wanted,
 };
 
@@ -30,6 +30,8 @@ pub enum Event {
         step: StepKey,
         /// The superseded attempt.
         attempt: AttemptId,
+        /// What the tables say about its late outcome.
+        facts: Facts,
     },
     /// A person stops or resumes dispatch as a whole.
     PauseDispatch(bool),
@@ -73,6 +75,8 @@ pub struct Facts {
     pub recorded: HashSet<AttemptId>,
     /// Blobs that the message names and that are not here.
     pub missing: Vec<Sha256>,
+    /// The kept result of an attempt that the tables do not know otherwise.
+    pub kept: Option<Box<StepResult>>,
 }
 
 /// Why an event left the world as it was. Never a panic: peers may be late.

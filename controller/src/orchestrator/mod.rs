@@ -41,7 +41,12 @@ pub fn decide(draft: &mut Draft<'_>, event: Event) -> Result<(), Refusal> {
         Event::CancelJob(job) => draft.cancel_job(job),
         Event::RetryJob(job) => draft.retry_job(job),
         Event::ResumeJob(job) => draft.resume_job(job),
-        Event::Salvage { job, step, attempt } => draft.salvage(job, &step, attempt),
+        Event::Salvage {
+            job,
+            step,
+            attempt,
+            facts,
+        } => draft.salvage(job, &step, attempt, &facts),
         Event::PauseDispatch(paused) => {
             draft.pause_dispatch(paused);
             Ok(())

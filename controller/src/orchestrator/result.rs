@@ -35,8 +35,11 @@ impl Draft<'_> {
         let Some((job, key)) = self.world.place_of(attempt) else {
             let verdict = if facts.recorded.contains(&attempt) {
                 AckVerdict::Applied
+            } else if !facts.missing.is_empty() {
+                // without its files nobody could salvage it
+                AckVerdict::Missing(facts.missing.clone())
             } else {
-                self.changes.late.push(result);
+                self.keep_unknown(result);
                 AckVerdict::Superseded
             };
             self.ack(worker, attempt, verdict);
@@ -96,6 +99,30 @@ impl Draft<'_> {
 
     fn ack(&mut self, worker: WorkerId, attempt: AttemptId, verdict: AckVerdict) {
         self.say(worker, ToWorker::Ack(Ack { attempt, verdict }));
+    }
+
+    /// Rule 9c: a result of which a restored controller knows nothing is kept for salvage.
+    fn keep_unknown(&mut self, result: StepResult) {
+        if let Some(step) = self
+            .world
+            .step(result.job, &result.step)
+            .map(|step| step.key.clone())
+        {
+            let (job, id) = (result.job, result.attempt);
+            let number = self.world.jobs[&job].number;
+            let text = format!(
+                "a result ({}) of an attempt that is unknown here is kept: agentctl salvage {number} {step} {id}",
+                result.outcome
+            );
+            self.event(
+                EventKind::Note,
+                Some(job),
+                Some(&step),
+                Some(id),
+                json!({"text": text}),
+            );
+        }
+        self.changes.late.push(result);
     }
 
     /// Rule 9a: the result came too late and is kept for salvage.

@@ -12,16 +12,22 @@ use protocol::{
 
 use super::{
     draft::Draft,
-    event::Refusal,
+    event::{Facts, Refusal},
     job::runs_again,
     world::{Job, Step},
 };
 
 impl Draft<'_> {
     /// The late outcome becomes the step's result, if nothing downstream ran.
-    pub(super) fn salvage(&mut self, id: JobId, key: &StepKey, attempt: AttemptId) -> Result<(), Refusal> {
+    pub(super) fn salvage(
+        &mut self,
+        id: JobId,
+        key: &StepKey,
+        attempt: AttemptId,
+        facts: &Facts,
+    ) -> Result<(), Refusal> {
         let job = self.world.jobs.get(&id).ok_or(Refusal::Unknown("job"))?;
-        let late = salvageable(job, key, attempt)?;
+        let late = salvageable(job, key, attempt, facts)?;
         let (had_ended, started_at) = (job.state.is_terminal(), job.started_at);
         for artifact in &late.artifacts {
             self.changes
@@ -108,18 +114,20 @@ fn around<'a>(job: &'a Job, key: &StepKey) -> impl Iterator<Item = &'a Step> {
 }
 
 /// The late result of an attempt, if it may become its step's.
-fn salvageable(job: &Job, key: &StepKey, attempt: AttemptId) -> Result<StepResult, Refusal> {
+fn salvageable(job: &Job, key: &StepKey, attempt: AttemptId, facts: &Facts) -> Result<StepResult, Refusal> {
     let refused = |why| Err(Refusal::Salvage(why));
     let step = job.step(key).ok_or(Refusal::Unknown("step"))?;
-    let known = step
-        .attempts
-        .iter()
-        .find(|known| known.id == attempt)
-        .ok_or(Refusal::Unknown("attempt"))?;
+    let known = step.attempts.iter().find(|known| known.id == attempt);
+    let late = match (known, &facts.kept) {
+        (Some(known), _) => known.late.as_deref(),
+        (None, Some(kept)) if kept.job == job.id && kept.step == *key => Some(&**kept),
+        (None, Some(_)) => return refused("the late outcome of that attempt belongs to another step"),
+        (None, None) => return Err(Refusal::Unknown("attempt")),
+    };
     if job.state == JobState::Cancelling {
         return refused("the job is being stopped: wait until it has ended");
     }
-    let Some(late) = &known.late else {
+    let Some(late) = late else {
         return refused("the attempt has no late outcome");
     };
     if late.outcome != Outcome::Ok {
@@ -135,7 +143,10 @@ fn salvageable(job: &Job, key: &StepKey, attempt: AttemptId) -> Result<StepResul
     if has_gone_on(job, step) {
         return refused("a later step has already run on another result");
     }
-    Ok((**late).clone())
+    if !facts.missing.is_empty() {
+        return refused("files that the late outcome names are not here any more");
+    }
+    Ok(late.clone())
 }
 
 /// Whether a later round began, or a step ran that comes after this one or after a block around it.

@@ -306,7 +306,7 @@ async fn an_announced_blob_a_held_backup_and_a_revived_job_make_it_wait() {
     assert!(house.claim(sha256).await);
     assert_eq!(house.look().await.blobs, 0);
     house.pass(2);
-    let kept = house.retention.keep.everything().await;
+    let kept = house.retention.keep.for_backup().await.expect("the only one");
     let mut removed = Removed::default();
     let looked = house.retention.look(&mut removed, false).await;
     assert!(matches!(looked, Err(RetentionError::Wait)), "{looked:?}");

@@ -146,6 +146,15 @@ pub(super) fn keep_late(
     Ok(())
 }
 
+/// The kept result of an attempt that the tables do not know otherwise.
+pub fn late_outcome(connection: &Connection, attempt: AttemptId) -> Result<Option<StepResult>, StateError> {
+    use rusqlite::OptionalExtension;
+    let sql = "SELECT result FROM late_outcomes WHERE attempt = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let result = statement.query_row([attempt.uuid().as_bytes()], |row| json(row, 0));
+    Ok(result.optional()?)
+}
+
 /// Whether the outcome of an attempt is on disk.
 pub fn is_recorded(connection: &Connection, attempt: AttemptId) -> Result<bool, StateError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM attempts WHERE id = ?1 AND recorded = 1) \

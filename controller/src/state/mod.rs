@@ -14,6 +14,7 @@ pub mod prune;
 pub mod readers;
 pub mod refs;
 pub mod rows;
+pub mod snapshot;
 pub mod steps;
 pub mod store;
 pub mod tokens;
@@ -68,6 +69,9 @@ pub enum StateError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The database is not whole.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
     /// The readers' thread is gone.
     #[error("the database is closed")]
     Closed,

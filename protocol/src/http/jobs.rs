@@ -274,6 +274,27 @@ pub struct SalvageAttempt {
     pub attempt: AttemptId,
 }
 
+/// The same with the job that is meant.
+#[derive(Clone, Debug, Serialize)]
+pub struct SalvageJob {
+    /// Which job.
+    #[serde(skip)]
+    pub job: JobRef,
+    /// The body.
+    #[serde(flatten)]
+    pub wanted: SalvageAttempt,
+}
+
+impl Endpoint for SalvageJob {
+    const METHOD: Method = Method::Post;
+    const ROUTE: &'static str = "/v1/jobs/{job}/salvage";
+    const HAS_BODY: bool = true;
+    type Response = JobView;
+    fn path(&self) -> String {
+        Self::ROUTE.replace("{job}", &self.job.to_string())
+    }
+}
+
 /// `POST /v1/jobs/{job}/steps/{step}/approve` and `/reject`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
 //! One HTTP call = one type, which server and clients share.
 
 pub mod artifacts;
+pub mod backup;
 pub mod events;
 pub mod jobs;
 pub mod problem;

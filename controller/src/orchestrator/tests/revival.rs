@@ -8,7 +8,7 @@ use protocol::{
 use serde_json::json;
 
 use super::sim::{Sim, failed};
-use crate::orchestrator::{Event, Refusal};
+use crate::orchestrator::{Event, Facts, Refusal};
 
 const GROUPED: &str =
     "api: agentd/v1\nname: one\ntimeout: 10m\nconcurrency: {group: g, max: 1}\nsteps:\n  a: {run: [a]}\n";
@@ -98,7 +98,12 @@ fn failed_in_its_block() -> (Sim, JobId, AttemptId) {
 
 fn salvage(job: JobId, step: &str, attempt: AttemptId) -> Event {
     let step = step.parse().expect("a key");
-    Event::Salvage { job, step, attempt }
+    Event::Salvage {
+        job,
+        step,
+        attempt,
+        facts: Facts::default(),
+    }
 }
 
 #[test]

@@ -320,6 +320,7 @@ fn rule_9a_a_superseded_result_is_kept_and_salvaged() {
         job,
         step: "a".parse().expect("a key"),
         attempt,
+        facts: Facts::default(),
     };
     sim.decide(salvage()).expect("salvaged");
     assert_eq!(sim.job(job).state, JobState::Succeeded);

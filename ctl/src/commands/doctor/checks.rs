@@ -274,6 +274,7 @@ mod tests {
             paused: false,
             today: Usage::default(),
             disk_free: 5 << 30,
+            disk_used: protocol::http::status::DiskUsed::default(),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
         }
     }

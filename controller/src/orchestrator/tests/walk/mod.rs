@@ -350,7 +350,12 @@ impl Walk {
             .map(|(step, attempt)| (step, attempt.id))
             .collect();
         if let Some((step, attempt)) = self.pick(&late) {
-            self.decide(Event::Salvage { job, step, attempt });
+            self.decide(Event::Salvage {
+                job,
+                step,
+                attempt,
+                facts: Facts::default(),
+            });
         }
     }
 
