@@ -27,7 +27,7 @@ fn state(folder: &Path) -> Sha256 {
     let blobs = BlobStore::open(folder, 1 << 20).expect("opens");
     let sha256 = Sha256(sha2::Sha256::digest(b"a blob").into());
     blobs
-        .append(&sha256, 0, 6, &Bytes::from("a blob"))
+        .append(&sha256, 0, 6, [Bytes::from("a blob")])
         .expect("stored");
     artifacts::insert_blob(store.connection(), &sha256, 6, now()).expect("written");
     meta::set(store.connection(), meta::EPOCH, "1900000000").expect("written");
