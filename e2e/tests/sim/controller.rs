@@ -223,7 +223,13 @@ impl Controller {
         let late = late.filter(|(_, attempt)| attempt.late.is_some());
         let events = late.map(|(step, attempt)| {
             let attempt = attempt.id;
-            Event::Salvage { job, step, attempt }
+            let facts = Facts::default();
+            Event::Salvage {
+                job,
+                step,
+                attempt,
+                facts,
+            }
         });
         let events = events.collect();
         self.world.forget_ended(&fetched);
