@@ -16,6 +16,8 @@ static LOCATION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"^\s+location: ['"]?(.+?):(\d+):\d+['"]?$"#).expect("a valid pattern"));
 static ERROR: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"^\s+(?:error|message): ['"]?(.*?)['"]?$"#).expect("a valid pattern"));
+static VALUE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\s+(expected|actual):(?: (.*))?$").expect("a valid pattern"));
 
 /// A test of which it is not known yet whether it stands within another.
 struct Leaf {
@@ -29,17 +31,30 @@ enum Result {
     Failed(CheckFailure),
 }
 
+/// The YAML below a test.
+struct Details {
+    /// How deep its marks stand.
+    depth: usize,
+    /// The key whose text goes on in deeper lines: its depth, and whether the text is wanted.
+    open: Option<(usize, bool)>,
+}
+
 pub(super) fn parse(text: &str) -> Findings {
     let mut leaves: Vec<Leaf> = Vec::new();
     let mut planned = false;
-    let mut in_details = false;
+    let mut below: Option<Details> = None;
     for line in text.lines() {
         planned |= PLAN.is_match(line) || line.starts_with("TAP version");
-        match line.trim() {
-            "---" => in_details = true,
-            "..." => in_details = false,
-            _ if in_details => details(leaves.last_mut(), line),
-            _ => {
+        match (&mut below, line.trim()) {
+            (Some(details), "...") if depth(line) <= details.depth => below = None,
+            (Some(details), _) => details.read(line, leaves.last_mut()),
+            (None, "---") => {
+                below = Some(Details {
+                    depth: depth(line),
+                    open: None,
+                });
+            }
+            (None, _) => {
                 if let Some(found) = TEST.captures(line) {
                     let depth = found[1].len();
                     let result = match (found.get(4), found.get(2)) {
@@ -100,24 +115,52 @@ fn add(leaves: &mut Vec<Leaf>, leaf: Leaf, name: &str) {
     }
 }
 
-fn details(leaf: Option<&mut Leaf>, line: &str) {
-    let Some(Leaf {
-        result: Result::Failed(failure),
-        ..
-    }) = leaf
-    else {
-        return;
-    };
-    if let Some(found) = LOCATION.captures(line) {
-        failure.file = Some(found[1].to_owned());
-        failure.line = found[2].parse().ok();
-    } else if let Some(found) = ERROR.captures(line)
-        && !matches!(&found[1], "|-" | "|" | ">")
-    {
-        failure.message.push_str(&found[1]);
-        failure.message.push('\n');
-    } else if line.trim_start().starts_with(['+', '-']) || line.trim_start().starts_with("Expected") {
-        failure.message.push_str(line.trim_start());
-        failure.message.push('\n');
+fn depth(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+impl Details {
+    /// Takes where a test failed, why, and the values that were compared.
+    fn read(&mut self, line: &str, leaf: Option<&mut Leaf>) {
+        let Some(Leaf {
+            result: Result::Failed(failure),
+            ..
+        }) = leaf
+        else {
+            return;
+        };
+        let mut say = |text: &str| failure.message.extend([text.trim_end(), "\n"]);
+        if let Some((key, wanted)) = self.open {
+            if line.trim().is_empty() || depth(line) > key {
+                if wanted {
+                    say(line.get(key + 2..).unwrap_or_default());
+                }
+                return;
+            }
+            self.open = None;
+        }
+        if let Some(found) = LOCATION.captures(line) {
+            failure.file = Some(found[1].to_owned());
+            failure.line = found[2].parse().ok();
+        } else if let Some(found) = ERROR.captures(line) {
+            match &found[1] {
+                "|-" | "|" | ">" | ">-" => self.open = Some((depth(line), true)),
+                text => say(text),
+            }
+        } else if let Some(found) = VALUE.captures(line) {
+            let value = found.get(2).map_or("", |value| value.as_str());
+            if value.is_empty() {
+                // a longer error shows both already, side by side
+                let wanted = failure.message.lines().count() <= 1;
+                self.open = Some((depth(line), wanted));
+                if !wanted {
+                    return;
+                }
+            }
+            let said = format!("{}: {value}", &found[1]);
+            failure.message.extend([said.trim_end(), "\n"]);
+        } else if line.trim_start().starts_with(['+', '-']) || line.trim_start().starts_with("Expected") {
+            say(line.trim_start());
+        }
     }
 }

@@ -207,6 +207,61 @@ fn go_build_failures_and_json_are_read() {
 }
 
 #[test]
+fn tap_of_node_keeps_the_values_that_an_assertion_compared() {
+    let text = "TAP version 13
+not ok 1 - deep
+  ---
+  error: |-
+    Expected values to be strictly deep-equal:
+    + actual - expected
+
+      {
+    +   b: 2
+    -   b: 3
+      }
+    ...
+  code: 'ERR_ASSERTION'
+  expected:
+    b: 3
+  actual:
+    b: 2
+  stack: |-
+    TestContext.<anonymous> (/repo/a.test.js:3:27)
+  ...
+not ok 2 - plain
+  ---
+  error: 'they differ'
+  expected: 'y'
+  actual: 'x'
+  ...
+not ok 3 - own words
+  ---
+  error: 'sizes differ'
+  expected:
+    0: 1
+  actual:
+    0: 2
+  operator: 'deepEqual'
+  ...
+1..3
+";
+    let findings = parse(Runner::Node, text);
+    let messages: Vec<&str> = findings
+        .failures
+        .iter()
+        .map(|failure| failure.message.as_str())
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "Expected values to be strictly deep-equal:\n+ actual - expected\n\n  {\n+   b: 2\n-   b: 3\n  }\n...",
+            "they differ\nexpected: 'y'\nactual: 'x'",
+            "sizes differ\nexpected:\n0: 1\nactual:\n0: 2",
+        ]
+    );
+}
+
+#[test]
 fn tap_of_node_counts_leaves_and_names_them_by_their_parents() {
     let text = "TAP version 13
 # Subtest: math
@@ -249,7 +304,10 @@ ok 2 - later # SKIP not now
         (failure.file.as_deref(), failure.line),
         (Some("/repo/test/math.test.js"), Some(5))
     );
-    assert!(failure.message.contains("Expected values"));
+    assert_eq!(
+        failure.message,
+        "Expected values to be strictly equal:\n\n5 !== 4"
+    );
     let plain = "1..3\nok 1 - a\nnot ok 2 - b\nok 3\n";
     assert_eq!(parse(Runner::Unknown, plain).counts, Some(counted(2, 1, 0, 0)));
     // a script that merely says ok is no TAP
