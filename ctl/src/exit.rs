@@ -43,9 +43,10 @@ impl Exit {
         let awaits = job.steps.iter().any(|step| step.state == StepState::Awaiting);
         match job.state {
             JobState::Succeeded => Some(Self::Done),
+            JobState::Failed | JobState::Parked if job.budget_spent => Some(Self::BudgetSpent),
             JobState::Failed => Some(Self::JobFailed),
             JobState::Cancelled => Some(Self::Cancelled),
-            JobState::Parked if budget_spent(job) => Some(Self::BudgetSpent),
+            JobState::Parked if calls_spent(job) => Some(Self::BudgetSpent),
             JobState::Parked => Some(Self::WaitsForPerson),
             JobState::Waiting if awaits => Some(Self::WaitsForPerson),
             JobState::Queued | JobState::Running | JobState::Waiting | JobState::Cancelling => None,
@@ -53,8 +54,8 @@ impl Exit {
     }
 }
 
-/// Money, tokens and calls have budgets; the retries of a lost worker do not count here.
-fn budget_spent(job: &JobView) -> bool {
+/// The model calls of a step have a budget of their own; the retries of a lost worker do not count here.
+fn calls_spent(job: &JobView) -> bool {
     job.steps.iter().any(|step| {
         !step.state.is_terminal()
             && step

@@ -13,16 +13,7 @@ use super::{draft::Draft, world::Job};
 
 /// Which budget of a job is spent, if any.
 fn spent(job: &Job) -> Option<&'static str> {
-    let budget = job.budget?;
-    let tokens = budget.tokens.is_some_and(|cap| job.usage.tokens() >= cap);
-    let money = budget
-        .usd
-        .is_some_and(|cap| job.usage.cost_microusd as f64 >= cap * 1e6);
-    match (tokens, money) {
-        (true, _) => Some("token"),
-        (false, true) => Some("money"),
-        (false, false) => None,
-    }
+    job.budget?.spent(&job.usage)
 }
 
 impl Draft<'_> {

@@ -108,7 +108,14 @@ fn summary(connection: &Connection, row: JobRow) -> Result<JobView, StateError> 
         },
         base,
     });
+    let stopped = matches!(row.state, JobState::Parked | JobState::Failed);
+    let budget_spent = stopped
+        && row
+            .body
+            .budget
+            .is_some_and(|budget| budget.spent(&row.body.usage).is_some());
     Ok(JobView {
+        budget_spent,
         number: row.number,
         id: row.id,
         state: row.state,

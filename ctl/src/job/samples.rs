@@ -62,6 +62,7 @@ pub(crate) fn job(state: JobState, steps: Vec<StepView>) -> JobView {
         sum += step.usage;
     }
     JobView {
+        budget_spent: false,
         number,
         id,
         state,

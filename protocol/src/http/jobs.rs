@@ -58,6 +58,21 @@ pub struct Budget {
     pub tokens: Option<u64>,
 }
 
+impl Budget {
+    /// Which of its caps this usage has reached, if any.
+    pub fn spent(&self, usage: &Usage) -> Option<&'static str> {
+        let tokens = self.tokens.is_some_and(|cap| usage.tokens() >= cap);
+        let money = self
+            .usd
+            .is_some_and(|cap| usage.cost_microusd as f64 >= cap * 1e6);
+        match (tokens, money) {
+            (true, _) => Some("token"),
+            (false, true) => Some("money"),
+            (false, false) => None,
+        }
+    }
+}
+
 impl Endpoint for SubmitJob {
     const METHOD: Method = Method::Post;
     const ROUTE: &'static str = "/v1/jobs";
@@ -93,6 +108,9 @@ pub struct JobView {
     pub ended_at: Option<Timestamp>,
     /// Why it failed, is parked or was cancelled.
     pub reason: Option<String>,
+    /// Whether it is parked or failed with its token or money budget spent.
+    #[serde(default)]
+    pub budget_spent: bool,
     /// What was asked for.
     #[serde(default)]
     pub inputs: Map<String, Value>,

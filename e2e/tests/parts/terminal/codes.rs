@@ -5,9 +5,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use e2e::{Controller, Lab, eventually, held::Held, lab::binary};
+use e2e::{Controller, Lab, eventually, held::Held, lab::binary, model::ScriptedModel, repo::SAMPLES};
+use serde_json::json;
 
-use super::{reaches, stderr};
+use super::{super::implement::good_answers, reaches, stderr};
 
 #[track_caller]
 fn ends(output: &Output, code: i32) {
@@ -89,4 +90,27 @@ fn what_a_command_cannot_do_has_its_own_code() {
     });
     ends(&lost, 6);
     assert!(stderr(&lost).contains(&controller.url()), "{lost:?}");
+}
+
+#[test]
+fn a_spent_budget_has_its_own_code() {
+    let sample = &SAMPLES[0];
+    let lab = Lab::new();
+    let repo = lab.path("repo");
+    sample.create(&repo);
+    let model = ScriptedModel::start(good_answers(sample));
+    let controller = lab.controller(&model.config("openai", "whole_file"));
+    let _worker = lab.worker(&controller, "one");
+    // the plan alone takes more than that
+    let task = ["run", "--repo", ".", "--max-tokens", "50", "mend it"];
+    ends(&controller.ctl_in(&repo, &task), 10);
+    let job = controller.job(1);
+    assert_eq!(
+        (&job["state"], &job["budget_spent"]),
+        (&json!("parked"), &json!(true)),
+        "{job}"
+    );
+    for verb in ["watch", "wait"] {
+        ends(&controller.ctl(&[verb, "1"]), 10);
+    }
 }
