@@ -241,6 +241,11 @@ impl Worker {
         self.process = Some(spawn(&mut command, &self.log));
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         end(&mut self.process);

@@ -16,7 +16,10 @@ pub mod model;
 pub mod repo;
 pub mod terminal;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 pub use lab::{Controller, Lab, Worker};
 
@@ -33,4 +36,10 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
+}
+
+/// Says what is not tested here and why, to the terminal itself: what a test prints in
+/// the usual way is only shown when it fails.
+pub fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP: {why}");
 }

@@ -97,7 +97,6 @@ impl Drop for LlamaServer {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "what was not tested is to be seen")]
 fn say_skipped() {
-    eprintln!("SKIP: .venv-llm is not there (scripts/test-deps.sh makes it): no real model was asked");
+    crate::skip(".venv-llm is not there (scripts/test-deps.sh makes it): no real model was asked");
 }

@@ -235,7 +235,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn damaged_lines_are_found_where_they_belong() {
     let slug = named("python-slug");
-    if slug.lacks().is_some() {
+    if let Some(lack) = slug.lacks() {
+        e2e::skip(&format!("damaged answers about python-slug: {lack}"));
         return;
     }
     let changes = slug.changes();
@@ -259,7 +260,8 @@ fn damaged_lines_are_found_where_they_belong() {
 #[test]
 fn what_stands_around_an_answer_does_not_matter() {
     let slug = named("python-slug");
-    if slug.lacks().is_some() {
+    if let Some(lack) = slug.lacks() {
+        e2e::skip(&format!("damaged answers about python-slug: {lack}"));
         return;
     }
     let changes = slug.changes();
@@ -309,7 +311,8 @@ fn what_stands_around_an_answer_does_not_matter() {
 #[test]
 fn answers_that_cannot_be_used_are_repaired_or_end_the_job_with_the_reason() {
     let (slug, stock) = (named("python-slug"), named("python-stock"));
-    if slug.lacks().is_some() {
+    if let Some(lack) = slug.lacks() {
+        e2e::skip(&format!("damaged answers about python-slug: {lack}"));
         return;
     }
     let changes = slug.changes();

@@ -34,6 +34,7 @@ fn approval() -> String {
 /// Runs the whole job and proves the patch on a fresh clone.
 fn mends(sample: &'static Sample, dialect: &str) {
     if !has(sample.needs) {
+        e2e::skip(&format!("{}: {} is not installed", sample.name, sample.needs));
         return;
     }
     let lab = Lab::new();

@@ -1,8 +1,10 @@
 //! What is wrong is said in a clear sentence with the right code, and nothing is lost by it.
 
+mod full_disk;
 mod providers;
 mod requests;
 mod start;
+mod worker_messages;
 
 use std::process::Output;
 
@@ -46,6 +48,12 @@ impl UnderWay {
             self.held.is_running(controller, number).then_some(())
         });
         self.held.let_go();
+        self.ended_well(controller);
+    }
+
+    /// Asserts that it ends well after it was let go.
+    fn ended_well(&self, controller: &Controller) {
+        let number = self.number;
         let ended = controller.ctl(&["wait", &number.to_string()]);
         let job = controller.job(number);
         assert_eq!(ended.status.code(), Some(0), "{job}");
