@@ -10,6 +10,8 @@ mod damage;
 mod implement;
 #[path = "parts/joining.rs"]
 mod joining;
+#[path = "parts/keeping.rs"]
+mod keeping;
 #[path = "parts/monitoring.rs"]
 mod monitoring;
 #[path = "parts/real_model.rs"]
