@@ -83,8 +83,8 @@ fn restore(wanted: &Restore, folder: Option<&Path>) -> anyhow::Result<()> {
     }
     writeln!(
         said,
-        "start agentd on the ports of the old one: its workers come back by themselves (epoch {}); tokens of \
-         then go on to work, a new admin token is in {}",
+        "start agentd on the ports of the old one: its workers come back by themselves (epoch {}); its \
+         tokens go on to work, a new admin token is in {}",
         restored.epoch,
         folder.join("admin.token").display()
     )?;

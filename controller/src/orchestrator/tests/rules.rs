@@ -351,6 +351,39 @@ fn rule_9c_a_result_that_the_tables_do_not_know_is_kept() {
 }
 
 #[test]
+fn rule_9c_a_kept_result_of_an_unknown_attempt_can_be_salvaged_with_its_files() {
+    let (mut sim, worker, job, _) = running();
+    let unknown = AttemptId::from_uuid(Uuid::from_u128(9));
+    let message = result_of(job, "a", unknown, json!({"outputs": {"n": 7}}));
+    let FromWorker::Result(kept) = message.clone() else {
+        panic!("another message")
+    };
+    let facts = |missing: &[Sha256], kept| Facts {
+        missing: missing.to_vec(),
+        kept,
+        ..Facts::default()
+    };
+    let lost = [Sha256([1; 32])];
+    sim.message(worker, session(1, 1), message, facts(&lost, None))
+        .expect("heard");
+    assert_eq!(sim.said(), ["ack missing"], "without its files it is of no use");
+    sim.finish(job, "a", failed("spec")).expect("applied");
+    let salvage = |facts| Event::Salvage {
+        job,
+        step: "a".parse().expect("a key"),
+        attempt: unknown,
+        facts,
+    };
+    let nothing = sim.decide(salvage(Facts::default()));
+    assert_eq!(nothing, Err(Refusal::Unknown("attempt")));
+    let without = sim.decide(salvage(facts(&lost, Some(kept.clone()))));
+    assert!(matches!(without, Err(Refusal::Salvage(why)) if why.contains("not here any more")));
+    sim.decide(salvage(facts(&[], Some(kept)))).expect("salvaged");
+    assert_eq!(sim.job(job).state, JobState::Succeeded);
+    assert_eq!(sim.step(job, "a").outputs["n"], 7);
+}
+
+#[test]
 fn rules_10_and_11_a_cancel_waits_for_the_worker() {
     let (mut sim, worker, job, attempt) = running();
     sim.decide(Event::CancelJob(job)).expect("cancelled");
