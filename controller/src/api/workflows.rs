@@ -6,10 +6,13 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use protocol::http::{
-    Page,
-    problem::{Code, Problem},
-    workflows::{ValidateWorkflow, WorkflowReport, WorkflowView},
+use protocol::{
+    http::{
+        Page,
+        problem::{Code, Problem},
+        workflows::{ValidateWorkflow, WorkflowReport, WorkflowView},
+    },
+    worker::Wanted,
 };
 
 use crate::state::workflows;
@@ -41,13 +44,15 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Ap
 pub(super) async fn validate(
     State(api): State<Api>,
     Body(ValidateWorkflow { text }): Body<ValidateWorkflow>,
-) -> Json<WorkflowReport> {
-    Json(
-        api.catalog
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .validate(&text),
-    )
+) -> ApiResult<Json<WorkflowReport>> {
+    let labels = api.engine.inspect(|world, _| {
+        let present = world.workers.values();
+        let present = present.filter(|worker| worker.wanted != Wanted::Removed);
+        present.map(|worker| worker.labels.clone()).collect::<Vec<_>>()
+    });
+    let labels = labels.await?;
+    let catalog = api.catalog.read().unwrap_or_else(PoisonError::into_inner);
+    Ok(Json(catalog.validate(&text, &labels)))
 }
 
 /// Checked, written down, and only then in force. The body is the same as for a check.

@@ -8,9 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use protocol::http::{
-    problem::{Code, Problem},
-    workflows::{InputView, WorkflowError, WorkflowReport, WorkflowView},
+use protocol::{
+    http::{
+        problem::{Code, Problem},
+        workflows::{InputView, WorkflowError, WorkflowReport, WorkflowView},
+    },
+    label::Labels,
 };
 use sha2::{Digest, Sha256};
 
@@ -168,21 +171,25 @@ impl Catalog {
             .collect()
     }
 
-    /// What is wrong with a text, or what would be loaded; changes nothing.
-    pub fn validate(&self, text: &str) -> WorkflowReport {
+    /// What is wrong with a text, or what would be loaded, and which of its steps none of these
+    /// workers can take; changes nothing.
+    pub fn validate(&self, text: &str, workers: &[Labels]) -> WorkflowReport {
         match load(text, &self.prompts) {
             Ok(workflow) => {
+                let notes = unmet(&workflow, workers);
                 let workflow = Some(view(Origin::Stored, text, &workflow));
                 WorkflowReport {
                     ok: true,
                     errors: vec![],
                     workflow,
+                    notes,
                 }
             }
             Err(errors) => WorkflowReport {
                 ok: false,
                 errors,
                 workflow: None,
+                notes: vec![],
             },
         }
     }
@@ -233,6 +240,16 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
     }
     files.sort();
     Ok(files)
+}
+
+/// One sentence for each step that no worker has the labels for.
+fn unmet(workflow: &Workflow, workers: &[Labels]) -> Vec<String> {
+    let unmet = workflow.requirements().into_iter().filter(|(_, requires)| {
+        !requires.is_empty() && !workers.iter().any(|labels| labels.missing(requires).is_empty())
+    });
+    unmet
+        .map(|(key, requires)| format!("step {key} requires {requires}, and no worker has that now"))
+        .collect()
 }
 
 fn unreadable(path: &Path, source: io::Error) -> FolderError {

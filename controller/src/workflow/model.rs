@@ -65,6 +65,15 @@ impl Workflow {
         keys
     }
 
+    /// What each of its steps requires of a worker.
+    pub fn requirements(&self) -> Vec<(StepKey, &Requires)> {
+        let mut found = Vec::new();
+        for (name, step) in self.steps.iter().chain(&self.finally) {
+            step.collect_requirements(StepKey::top(name), &mut found);
+        }
+        found
+    }
+
     /// Whether it works on a repository: it has an agent, a tool step or a command whose changes are kept.
     pub fn needs_repo(&self) -> bool {
         self.steps
@@ -223,6 +232,18 @@ impl StepDef {
             StepKind::Agent { .. } | StepKind::Use(_) => true,
             StepKind::Run { .. } => self.writes,
             StepKind::Block { steps, .. } => steps.values().any(Self::needs_repo),
+        }
+    }
+
+    fn collect_requirements<'a>(&'a self, key: StepKey, found: &mut Vec<(StepKey, &'a Requires)>) {
+        match &self.kind {
+            // only what is in a block goes to a worker
+            StepKind::Block { steps, .. } => {
+                for (name, step) in steps {
+                    step.collect_requirements(key.child(name), found);
+                }
+            }
+            _ => found.push((key, &self.requires)),
         }
     }
 

@@ -101,6 +101,11 @@ async fn validate(session: &Session, client: &Client, file: &Path) -> Result<Exi
     }
     let line = format!("{} is valid", file.display());
     session.out.one(&report, &line.clone(), |_| vec![line])?;
+    if !session.out.for_machine() {
+        for note in &report.notes {
+            session.out.say(&format!("note: {note}"));
+        }
+    }
     Ok(if report.ok { Exit::Done } else { Exit::Usage })
 }
 

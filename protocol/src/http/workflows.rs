@@ -121,6 +121,9 @@ pub struct WorkflowReport {
     /// What would be loaded.
     #[serde(default)]
     pub workflow: Option<WorkflowView>,
+    /// What is right and may not work as things are: labels that no worker has.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// One mistake in a workflow.

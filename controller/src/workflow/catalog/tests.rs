@@ -165,14 +165,16 @@ fn what_is_put_must_be_valid_and_have_its_own_name() {
 
 #[test]
 fn a_report_lists_every_mistake_or_shows_the_workflow() {
-    let report =
-        catalog().validate("name: Mine\nsteps:\n  look: {agent: poet}\n  see: {needs: [lok], run: [ls]}\n");
+    let report = catalog().validate(
+        "name: Mine\nsteps:\n  look: {agent: poet}\n  see: {needs: [lok], run: [ls]}\n",
+        &[],
+    );
     assert!(!report.ok && report.workflow.is_none());
     assert_eq!(
         report.errors.iter().map(|error| error.line).collect::<Vec<_>>(),
         [Some(1), Some(3), Some(4)]
     );
-    let report = catalog().validate(MINE);
+    let report = catalog().validate(MINE, &[]);
     assert!(report.ok && report.errors.is_empty());
     assert_eq!(report.workflow.expect("it is valid").steps, ["look"]);
 }
@@ -196,4 +198,20 @@ fn a_job_pins_the_prompts_and_their_hash() {
         other.get("run").expect("built in").sha256,
         catalog().get("run").expect("built in").sha256
     );
+}
+
+#[test]
+fn labels_that_no_worker_has_are_noted_and_no_mistake() {
+    let text = "api: agentd/v1\nname: mine\nsteps:\n  free: {run: [ls]}\n  \
+                train: {run: [ls], requires: {gpu: big}}\n";
+    let worker = |labels: &str| serde_json::from_str::<Labels>(labels).expect("labels");
+    let small = worker(r#"{"gpu": ["small"]}"#);
+    let report = catalog().validate(text, std::slice::from_ref(&small));
+    assert!(report.ok, "{report:?}");
+    assert_eq!(
+        report.notes,
+        ["step train requires gpu=big, and no worker has that now"]
+    );
+    let report = catalog().validate(text, &[small, worker(r#"{"gpu": ["big"]}"#)]);
+    assert_eq!(report.notes, Vec::<String>::new());
 }
