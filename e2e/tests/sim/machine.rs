@@ -49,6 +49,8 @@ struct Life {
     pending: Vec<(u64, Input)>,
     up: bool,
     connection: u64,
+    /// The broker's number of the connection, which no other life shares.
+    line: u64,
     hello: Option<(u64, u64)>,
     renew_at: u64,
     dial_at: u64,
@@ -113,11 +115,27 @@ impl SimWorker {
         self.life.as_ref().is_some_and(quiet)
     }
 
+    /// What it still has to do, for the report of a failure.
+    pub(crate) fn unrest(&self) -> String {
+        let Some(life) = &self.life else {
+            return format!("{} is down until {}", self.id, self.start_at);
+        };
+        format!(
+            "{}: up {}, synced {}, active {}, nothing to say {}, next {:?}, executes {:?}, waits for {:?}, writes {:?}",
+            self.id,
+            life.up,
+            life.machine.is_synced(),
+            life.machine.active(),
+            life.queue.is_empty(),
+            life.queue.next(NEVER - LONGEST_HELLO_MS),
+            life.executing.keys(),
+            life.pending,
+            life.writing
+        )
+    }
+
     pub(crate) fn connection(&self) -> Option<u64> {
-        self.life
-            .as_ref()
-            .filter(|life| life.up)
-            .map(|life| life.connection)
+        self.life.as_ref().filter(|life| life.up).map(|life| life.line)
     }
 
     /// Whether it wants a connection now.
@@ -202,6 +220,7 @@ impl SimWorker {
             pending: vec![],
             up: false,
             connection: 0,
+            line: 0,
             hello: None,
             renew_at: now.ms + 30_000,
             dial_at: now.ms,
@@ -237,21 +256,20 @@ impl SimWorker {
         }
     }
 
-    /// A connection was made.
-    pub(crate) fn connected(&mut self, now: Now) -> Option<u64> {
-        let life = self.life.as_mut()?;
-        life.up = true;
+    /// The broker has taken a connection.
+    pub(crate) fn connected(&mut self, line: u64, now: Now) {
+        let Some(life) = &mut self.life else { return };
+        (life.up, life.line) = (true, line);
         life.connection += 1;
         let connection = life.connection;
         self.take(Input::Connected(connection), now);
         self.flush(now.ms);
-        Some(connection)
     }
 
     /// It notices that its connection is gone.
-    pub(crate) fn disconnected(&mut self, connection: u64, now: Now) {
+    pub(crate) fn disconnected(&mut self, line: u64, now: Now) {
         let Some(life) = &mut self.life else { return };
-        if life.up && life.connection == connection {
+        if life.up && life.line == line {
             life.up = false;
             life.hello = None;
             life.dial_at = now.ms + self.random.below(5_000);

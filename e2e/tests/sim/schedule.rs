@@ -78,6 +78,8 @@ pub(crate) struct Schedule {
     sequence: u64,
     /// The broker's newest connection of each worker.
     connections: BTreeMap<WorkerId, u64>,
+    /// Connections that the broker has taken.
+    lines: u64,
     /// Since when the controller's process runs; `None` while it is down.
     began: Option<u64>,
     back_at: u64,
@@ -102,6 +104,7 @@ impl Schedule {
             wires: BTreeMap::new(),
             sequence: 0,
             connections: BTreeMap::new(),
+            lines: 0,
             began: Some(0),
             back_at: 0,
             numbers: 0,
@@ -405,9 +408,9 @@ impl Schedule {
             worker.dial_later(now.ms);
             return;
         }
-        if let Some(connection) = worker.connected(now) {
-            self.connections.insert(id, connection);
-        }
+        self.lines += 1;
+        worker.connected(self.lines, now);
+        self.connections.insert(id, self.lines);
     }
 
     /// What a worker has said goes out; what it believes is compared with the tables.
@@ -521,9 +524,11 @@ impl Schedule {
         let world = &self.controller.world;
         let explain = |job: &Job| why::explain(world, job, now.mono).summary;
         let stuck: Vec<String> = world.jobs.values().map(explain).collect();
-        let loud = self.workers.values().filter(|worker| !worker.is_quiet()).count();
+        let loud = self.workers.values().filter(|worker| !worker.is_quiet());
+        let loud: Vec<String> = loud.map(SimWorker::unrest).collect();
         panic!(
-            "{events} events after the last fault these have not ended: {stuck:#?}, and {loud} workers still talk"
+            "{events} events after the last fault, at {}, these have not ended: {stuck:#?}, and these still talk: {loud:#?}",
+            self.now
         );
     }
 }
