@@ -206,7 +206,7 @@ async fn a_new_failure_fails_with_the_report_in_the_outputs() {
     let checked = job.step(ToolStep::Check, json!({"task": "add a flag"})).await;
     assert_eq!(
         checked.error.as_ref().expect("it fails").message,
-        "1 new failures: b"
+        "1 new failure: b"
     );
     assert_eq!(
         (report(&checked).new_failures, &checked.outputs["ok"]),

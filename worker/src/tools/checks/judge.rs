@@ -87,8 +87,8 @@ pub fn judge(report: &CheckReport, baseline: Option<&CheckReport>, intent: Inten
     if !report.new_failures.is_empty() {
         let new = report.new_failures.iter().map(String::as_str).collect();
         return Judgement::Fail(format!(
-            "{} new failures: {}",
-            report.new_failures.len(),
+            "{}: {}",
+            counted(report.new_failures.len(), "new failure"),
             listed(&new)
         ));
     }
@@ -101,20 +101,26 @@ pub fn judge(report: &CheckReport, baseline: Option<&CheckReport>, intent: Inten
     if !to_fix.is_empty() {
         let list = listed(&to_fix);
         return Judgement::Fail(format!(
-            "{} failures that the task is about remain: {list}",
-            to_fix.len()
+            "still failing, and what the task is about: {}: {list}",
+            counted(to_fix.len(), "test")
         ));
     }
     let mut notes = measured_note(report);
     if !failing_now.is_empty() {
         notes.push(format!(
-            "{} failures were there before and are not what the task is about: {}",
-            failing_now.len(),
+            "failing before already, and not what the task is about: {}: {}",
+            counted(failing_now.len(), "test"),
             listed(&failing_now)
         ));
     }
     notes.extend(fewer_tests(report, baseline));
     Judgement::Pass(notes)
+}
+
+/// `1 test`, `2 tests`.
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// A runner that the change has made disappear.
