@@ -225,3 +225,34 @@ fn with_park_a_person_lets_a_lost_edit_go_on() {
     assert!(resumed.status.success(), "{resumed:?}");
     ends_well(&controller, &model, Role::Codegen, 4, 3 * TURNS);
 }
+
+/// Changes a byte of every transcript that the controller has stored.
+fn damage_transcripts(folder: &Path) -> usize {
+    let mut damaged = 0;
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            damaged += damage_transcripts(&path);
+            continue;
+        }
+        let mut bytes = fs::read(&path).unwrap_or_default();
+        if bytes.starts_with(b"{\"form\":") {
+            let last = bytes.len() - 1;
+            bytes[last] = b' ';
+            fs::write(&path, bytes).expect("writable");
+            damaged += 1;
+        }
+    }
+    damaged
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_its_turns_and_nothing_else() {
+    let (lab, model, controller, mut worker) = held_edit(2, 0, "resume");
+    worker.kill();
+    assert!(damage_transcripts(&controller.state) >= 2);
+    let _two = lab.worker(&controller, "two");
+    let job = ends_well(&controller, &model, Role::Codegen, 3 + TURNS, 2 + 3 * TURNS);
+    let notes = step(&job, Role::Codegen)["attempts"][1]["notes"].to_string();
+    assert!(notes.contains("begins anew"), "{notes}");
+}

@@ -8,9 +8,11 @@ use std::{
 };
 
 use protocol::{spec::ModelUsed, usage::Usage};
+use serde::Serialize;
 
+use super::memory::Turn;
 use crate::{
-    llm::{CallRecord, Delta, Listeners, Models},
+    llm::{Delta, Listeners, Models},
     log::{LogSink, Stream},
     steps::ProgressSink,
 };
@@ -59,7 +61,7 @@ impl Desk {
         })))
     }
 
-    /// Where the transcript is: one JSON record per try of a call.
+    /// Where the transcript is: one JSON record per try of a call, and per turn of an earlier attempt.
     pub fn transcript(&self) -> &Path {
         &self.0.transcript
     }
@@ -93,6 +95,22 @@ impl Desk {
         self.progress("answered");
     }
 
+    /// Takes a turn of an earlier attempt into the transcript, which stays a whole recording.
+    pub fn earlier(&self, step: &str, turn: &Turn) {
+        #[derive(Serialize)]
+        struct Earlier<'a> {
+            step: &'a str,
+            earlier: bool,
+            #[serde(flatten)]
+            turn: &'a Turn,
+        }
+        self.write_down(&Earlier {
+            step,
+            earlier: true,
+            turn,
+        });
+    }
+
     fn hear(&self, delta: &Delta) {
         let Delta::Text(text) = delta else { return };
         let mut open = self.open();
@@ -118,7 +136,7 @@ impl Desk {
         self.0.log.line(Stream::Model, &line);
     }
 
-    fn write_down(&self, record: &CallRecord) {
+    fn write_down(&self, record: &impl Serialize) {
         let written = serde_json::to_vec(record)
             .map_err(io::Error::from)
             .and_then(|mut line| {

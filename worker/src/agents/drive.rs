@@ -150,9 +150,10 @@ struct Talk<'a, R: Role> {
 impl<R: Role> Talk<'_, R> {
     async fn call(&mut self, ask: Ask) -> Event {
         if let Some(turn) = self.memory.recall(ask) {
+            self.desk.earlier(self.models.step(), &turn);
             self.prepare(ask, turn.told);
             self.squeezed |= turn.squeezed;
-            return self.take(turn.protocol, turn.answer, turn.finish);
+            return self.take(turn.protocol, turn.reply, turn.finish);
         }
         let told = self.prepare(ask, None);
         let result = match self.chat().await {
@@ -198,9 +199,10 @@ impl<R: Role> Talk<'_, R> {
             model: answer.candidate.model.clone(),
             protocol: answer.candidate.protocol,
             finish: answer.reply.finish,
-            answer: text.to_owned(),
+            call: self.models.calls(),
+            reply: text.to_owned(),
         };
-        self.memory.add(turn, self.models.calls());
+        self.memory.add(turn);
         let usage = self.models.usage();
         self.checkpoints.save(self.memory.transcript(), usage).await;
     }

@@ -25,13 +25,11 @@ pub struct Transcript {
     pub form: u32,
     /// What the conversation is about: see [`subject`].
     pub subject: Sha256,
-    /// Model calls that were begun, in all attempts.
-    pub calls: u32,
     /// Answered calls, oldest first.
     pub turns: Vec<Turn>,
 }
 
-/// One answered call.
+/// One answered call. With the step's key beside it, it is a line of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// What was asked.
@@ -48,8 +46,10 @@ pub struct Turn {
     pub protocol: EditProtocol,
     /// Why it stopped.
     pub finish: Finish,
+    /// The number of the call within the step, from 1.
+    pub call: u32,
     /// The answer, without thinking.
-    pub answer: String,
+    pub reply: String,
 }
 
 /// Why a transcript is of no use.
@@ -93,7 +93,6 @@ impl Memory {
             transcript: Transcript {
                 form: FORM,
                 subject,
-                calls: 0,
                 turns: vec![],
             },
             ahead: VecDeque::new(),
@@ -110,10 +109,8 @@ impl Memory {
         if transcript.subject != subject {
             return Err(Unfit::Subject);
         }
-        let Transcript { calls, turns, .. } = transcript;
         let mut memory = Self::empty(subject);
-        memory.transcript.calls = calls;
-        memory.ahead = turns.into();
+        memory.ahead = transcript.turns.into();
         Ok(memory)
     }
 
@@ -125,11 +122,6 @@ impl Memory {
     /// How many turns are still to be played.
     pub fn ahead(&self) -> usize {
         self.ahead.len()
-    }
-
-    /// Model calls that were begun before this attempt.
-    pub const fn calls(&self) -> u32 {
-        self.transcript.calls
     }
 
     /// The next turn, if it answers this question. One that does not ends the playing: this
@@ -144,9 +136,8 @@ impl Memory {
         Some(next)
     }
 
-    /// Remembers a new turn, after so many calls in all.
-    pub fn add(&mut self, turn: Turn, calls: u32) {
-        self.transcript.calls = calls;
+    /// Remembers a new turn.
+    pub fn add(&mut self, turn: Turn) {
         self.transcript.turns.push(turn);
     }
 
@@ -162,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn turn(ask: Ask, answer: &str) -> Turn {
+    fn turn(ask: Ask, reply: &str) -> Turn {
         Turn {
             ask,
             told: (ask != Ask::Open).then(|| "mend it".to_owned()),
@@ -171,7 +162,8 @@ mod tests {
             model: "m".to_owned(),
             protocol: EditProtocol::SearchReplace,
             finish: Finish::Stop,
-            answer: answer.to_owned(),
+            call: 1,
+            reply: reply.to_owned(),
         }
     }
 
@@ -186,8 +178,8 @@ mod tests {
     fn written() -> (Sha256, Vec<u8>) {
         let subject = subject(&spec("p"), Some("c0ffee"));
         let mut memory = Memory::empty(subject);
-        memory.add(turn(Ask::Open, "a"), 1);
-        memory.add(turn(Ask::Repair, "b"), 3);
+        memory.add(turn(Ask::Open, "a"));
+        memory.add(turn(Ask::Repair, "b"));
         let text = serde_json::to_vec(memory.transcript()).expect("json");
         (subject, text)
     }
@@ -196,12 +188,13 @@ mod tests {
     fn what_was_remembered_is_played_in_order_and_grows() {
         let (subject, text) = written();
         let mut memory = Memory::read(&text, subject).expect("fits");
-        assert_eq!((memory.ahead(), memory.calls()), (2, 3));
+        assert_eq!(memory.ahead(), 2);
+        assert_eq!(memory.last_ahead(), Some(&turn(Ask::Repair, "b")));
         assert_eq!(memory.recall(Ask::Open), Some(turn(Ask::Open, "a")));
         assert_eq!(memory.recall(Ask::Repair), Some(turn(Ask::Repair, "b")));
         assert_eq!(memory.recall(Ask::Repair), None);
         assert_eq!(serde_json::to_vec(memory.transcript()).expect("json"), text);
-        memory.add(turn(Ask::WholeFiles, "c"), 4);
+        memory.add(turn(Ask::WholeFiles, "c"));
         assert_eq!(memory.transcript().turns.len(), 3);
     }
 

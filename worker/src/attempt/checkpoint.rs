@@ -183,10 +183,10 @@ mod tests {
         let mut memory = Memory::empty(Sha256([1; 32]));
         let turn = serde_json::json!({
             "ask": "open", "told": null, "squeezed": false, "provider": "p", "model": "m",
-            "protocol": "whole_file", "finish": "stop", "answer": answer,
+            "protocol": "whole_file", "finish": "stop", "call": 1, "reply": answer,
         });
         let turn: Turn = serde_json::from_value(turn).expect("a turn");
-        memory.add(turn, 1);
+        memory.add(turn);
         memory
     }
 

@@ -99,6 +99,11 @@ impl Models {
         ledger.current = self.candidates.iter().position(same).unwrap_or(0);
     }
 
+    /// Key of the step.
+    pub fn step(&self) -> &str {
+        &self.step
+    }
+
     /// The candidate that the next call asks first: a fallback stays in force.
     pub fn candidate(&self) -> Candidate {
         self.candidates[self.ledger().current].clone()

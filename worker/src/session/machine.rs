@@ -104,6 +104,11 @@ impl Machine {
         self.phase == Phase::Synced
     }
 
+    /// Whether there is a connection, answered or not.
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase != Phase::Down
+    }
+
     /// What is held of an attempt.
     pub fn held(&self, attempt: AttemptId) -> Option<&Held> {
         self.held.get(&attempt)
@@ -252,7 +257,7 @@ impl Machine {
 
     fn hello(&mut self, introduction: Introduction, now_ms: u64) -> Vec<Effect> {
         self.load = introduction.load;
-        if self.phase == Phase::Down {
+        if !self.is_connected() {
             return ignored(Ignored::NotApplicable);
         }
         let running = self.held.iter().filter_map(|(&attempt, held)| match held {

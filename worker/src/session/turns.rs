@@ -21,12 +21,12 @@ impl Machine {
 
     /// What the checkpoint names is where every worker can fetch it.
     pub(super) fn turn_sent(&mut self, sent: Box<Checkpoint>) -> Vec<Effect> {
-        let synced = self.is_synced();
+        let connected = self.is_connected();
         let Some(Held::Running { checkpoint, .. }) = self.held.get_mut(&sent.attempt) else {
             return ignored(Ignored::NotApplicable);
         };
         *checkpoint = Some(sent.clone());
-        if synced {
+        if connected {
             vec![Effect::Say(FromWorker::Checkpoint(*sent))]
         } else {
             vec![]
@@ -151,7 +151,13 @@ mod tests {
         let turn = checkpoint(RUNNING, 1);
         let effects = machine.step(Input::Turn(turn.clone()), 0);
         assert_eq!(effects, [Effect::Write(Record::Checkpoint(turn.clone()))]);
-        assert_eq!(said(&machine.step(Input::TurnSent(turn), 0)), [1]);
+        assert_eq!(said(&machine.step(Input::TurnSent(turn.clone()), 0)), [1]);
+        machine.step(Input::Connected(2), 0);
+        assert_eq!(
+            said(&machine.step(Input::TurnSent(turn), 0)),
+            [1],
+            "before the Sync, too"
+        );
         let of_another = checkpoint(AttemptId::from_uuid(Uuid::from_u128(9)), 1);
         for input in [Input::Turn(of_another.clone()), Input::TurnSent(of_another)] {
             assert_eq!(machine.step(input, 0), [Effect::Ignored(Ignored::NotApplicable)]);

@@ -237,8 +237,7 @@ impl Agent<'_> {
             let _first = self.earlier.set(note);
         }
         if let Some(last) = memory.last_ahead() {
-            self.models
-                .resume_after(memory.calls(), &last.provider, &last.model);
+            self.models.resume_after(last.call, &last.provider, &last.model);
         }
         let means = Means {
             models: self.models,

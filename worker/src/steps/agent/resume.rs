@@ -16,6 +16,8 @@ const LARGEST: u64 = 20 << 20;
 const TRIES: u32 = 3;
 /// Wait between two tries.
 const BETWEEN: Duration = Duration::from_millis(500);
+/// How long a controller may be away, or unable to read what it stored.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The memory of the attempt, and what to tell people about an earlier one.
 pub(super) async fn memory(cx: &StepContext, commit: Option<&str>) -> (Memory, Option<String>) {
@@ -23,7 +25,9 @@ pub(super) async fn memory(cx: &StepContext, commit: Option<&str>) -> (Memory, O
     let Some(checkpoint) = &cx.assign.checkpoint else {
         return (Memory::empty(subject), None);
     };
-    let read = bytes(cx, checkpoint).await;
+    let late = |_| Err("the controller did not send it".to_owned());
+    let read = tokio::time::timeout(PATIENCE, bytes(cx, checkpoint)).await;
+    let read = read.unwrap_or_else(late);
     match read.and_then(|text| Memory::read(&text, subject).map_err(|unfit| unfit.to_string())) {
         Ok(memory) => {
             let note = format!(

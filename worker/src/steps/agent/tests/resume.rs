@@ -79,8 +79,8 @@ async fn checkpoint(stage: &Stage, text: &[u8]) -> Checkpoint {
     }
 }
 
-/// The conversation of every call: call number and what was sent.
-async fn asked(stage: &Stage, output: &StepOutput) -> Vec<(u64, Value)> {
+/// Call numbers of the turns of an earlier attempt, and what was sent in every call of this one.
+async fn asked(stage: &Stage, output: &StepOutput) -> (Vec<u64>, Vec<(u64, Value)>) {
     let artifact = output
         .artifacts
         .iter()
@@ -95,14 +95,12 @@ async fn asked(stage: &Stage, output: &StepOutput) -> Vec<(u64, Value)> {
     let records = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("json"));
-    records
-        .map(|record| {
-            (
-                record["call"].as_u64().expect("a number"),
-                record["request"].clone(),
-            )
-        })
-        .collect()
+    let number = |record: &Value| record["call"].as_u64().expect("a number");
+    let (earlier, own): (Vec<_>, Vec<_>) = records.partition(|record| record["earlier"] == true);
+    let asked = own
+        .iter()
+        .map(|record| (number(record), record["request"].clone()));
+    (earlier.iter().map(number).collect(), asked.collect())
 }
 
 #[tokio::test]
@@ -118,14 +116,17 @@ async fn after_every_turn_another_worker_asks_for_the_rest_alone_and_in_the_same
         assert_eq!(whole.error, None, "{name}");
         let calls = play.script.len();
         assert_eq!(turns.len(), calls, "every answer is a checkpoint");
-        let all = asked(&stage, &whole).await;
+        let (_, all) = asked(&stage, &whole).await;
         for (k, (transcript, usage)) in turns.iter().enumerate().map(|(i, turn)| (i + 1, turn)) {
             assert_eq!(usage.calls as usize, k);
             let text = serde_json::to_vec(transcript).expect("json");
             let (output, more) = play.run(&stage, Some(&text)).await;
             assert_eq!(output.error, None, "{name} after {k}");
             assert_eq!(output.usage.calls as usize, calls - k, "{name} after {k}");
-            assert_eq!(asked(&stage, &output).await, all[k..], "{name} after {k}");
+            let (earlier, own) = asked(&stage, &output).await;
+            assert_eq!(own, all[k..], "{name} after {k}");
+            let numbers: Vec<u64> = all[..k].iter().map(|(number, _)| *number).collect();
+            assert_eq!(earlier, numbers, "the transcript stays whole");
             let note = format!("goes on after {k} finished turns of an earlier attempt");
             assert_eq!(output.notes, [note]);
             let last = more.last().map_or(transcript, |(last, _)| last);
@@ -192,8 +193,41 @@ async fn turns_that_were_judged_otherwise_are_played_as_far_as_they_fit() {
     let mut transcript = turns[1].0.clone();
     // as if another version had found the first answer good enough to be asked about
     transcript.turns[1].ask = agents::turn::Ask::Confirm;
-    transcript.calls = 1;
+    transcript.turns[1].call = 1;
     let text = serde_json::to_vec(&transcript).expect("json");
     let (output, _) = play.run(&stage, Some(&text)).await;
     assert_eq!((output.error, output.usage.calls), (None, 1));
+}
+
+/// A controller that cannot send anything.
+struct Mute;
+
+impl Blobs for Mute {
+    fn fetch(&self, _: BlobRef) -> BoxFuture<'_, Result<std::path::PathBuf, StepError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn store<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<BlobRef, StepError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_never_come_are_not_waited_for_without_end() {
+    let bench = Bench::new();
+    let mut cx = bench.context(Work::Use(protocol::spec::ToolStep::Check), None, Map::new());
+    cx.assign.checkpoint = Some(Checkpoint {
+        attempt: AttemptId::new(),
+        seq: 1,
+        transcript: BlobRef {
+            sha256: protocol::artifact::Sha256([9; 32]),
+            size: 2,
+        },
+        workspace: None,
+        usage: Usage::default(),
+    });
+    cx.blobs = Arc::new(Mute);
+    let (memory, note) = super::super::resume::memory(&cx, None).await;
+    assert_eq!(memory.ahead(), 0);
+    assert!(note.expect("a note").contains("did not send it"));
 }
