@@ -37,6 +37,8 @@ struct Details {
     depth: usize,
     /// The key whose text goes on in deeper lines: its depth, and whether the text is wanted.
     open: Option<(usize, bool)>,
+    /// Whether the compared values are wanted, once the first of them was met.
+    values: Option<bool>,
 }
 
 pub(super) fn parse(text: &str) -> Findings {
@@ -52,6 +54,7 @@ pub(super) fn parse(text: &str) -> Findings {
                 below = Some(Details {
                     depth: depth(line),
                     open: None,
+                    values: None,
                 });
             }
             (None, _) => {
@@ -151,7 +154,9 @@ impl Details {
             let value = found.get(2).map_or("", |value| value.as_str());
             if value.is_empty() {
                 // a longer error shows both already, side by side
-                let wanted = failure.message.lines().count() <= 1;
+                let wanted = *self
+                    .values
+                    .get_or_insert_with(|| failure.message.lines().count() <= 1);
                 self.open = Some((depth(line), wanted));
                 if !wanted {
                     return;
