@@ -29,6 +29,8 @@ def main() -> None:
     params.port = 0
     params.n_ctx = 8192
     params.n_parallel = 2
+    # a request whose client has gone is left between two batches: small ones take no time
+    params.n_batch = params.n_ubatch = 64
     params.cpuparams.n_threads = 1
     params.use_jinja = True
     params.endpoint_slots = True

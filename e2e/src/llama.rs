@@ -11,14 +11,16 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
-/// How long one look at the server may take: it answers between two batches.
+/// How long one look at the server may take.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// A running server; it ends with this value, or with the process that holds it.
 pub struct LlamaServer {
     process: Child,
     address: String,
+    log: NamedTempFile,
 }
 
 impl LlamaServer {
@@ -32,12 +34,13 @@ impl LlamaServer {
             say_skipped();
             return None;
         }
+        let log = NamedTempFile::new().expect("a temporary file");
         let mut process = Command::new(python)
             .arg(root.join("e2e/llama_server.py"))
             // its end tells the server that nobody is there any more
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().expect("it is there"))
             .spawn()
             .expect("python starts");
         let output = process.stdout.take().expect("piped");
@@ -45,7 +48,11 @@ impl LlamaServer {
         BufReader::new(output).read_line(&mut line).expect("text");
         let address = line.trim().trim_start_matches("http://").to_owned();
         assert!(!address.is_empty(), "llama_server.py ended before it listened");
-        Some(Self { process, address })
+        Some(Self {
+            process,
+            address,
+            log,
+        })
     }
 
     /// The `providers:` and `models:` of a configuration that uses it through this
@@ -61,20 +68,34 @@ impl LlamaServer {
 
     /// How many requests it works on.
     pub fn busy_slots(&self) -> usize {
-        let slots = self.slots().expect("the server shows its slots");
-        let slots = slots.as_array().expect("a list");
-        slots.iter().filter(|slot| slot["is_processing"] == true).count()
+        self.busy(|_| true)
     }
 
-    /// How many requests it writes answers to. While it reads a prompt it does not
-    /// notice that a client has gone, and a long one takes seconds.
+    /// How many requests it reads the prompts of, and has not yet read whole.
+    pub fn reading_slots(&self) -> usize {
+        self.busy(|slot| written(slot) == 0 && slot["n_prompt_tokens_processed"].as_u64().unwrap_or(0) > 0)
+    }
+
+    /// How many requests it writes answers to.
     pub fn writing_slots(&self) -> usize {
+        self.busy(|slot| written(slot) > 0)
+    }
+
+    /// Whether it has noticed that a client went away, and ended what it did for it. By
+    /// its log: whoever asks for its slots more than once a second keeps it from looking
+    /// at its clients, as each answer starts that second anew.
+    pub fn has_let_go(&self) -> bool {
+        let log = std::fs::read_to_string(self.log.path()).expect("text");
+        let noticed = log.split_once("cancel task, id_task");
+        noticed.is_some_and(|(_, after)| after.contains("stop processing"))
+    }
+
+    fn busy(&self, which: impl Fn(&Value) -> bool) -> usize {
         let slots = self.slots().expect("the server shows its slots");
         let slots = slots.as_array().expect("a list");
-        let written = |slot: &Value| slot["next_token"][0]["n_decoded"].as_u64().unwrap_or(0);
         slots
             .iter()
-            .filter(|slot| slot["is_processing"] == true && written(slot) > 0)
+            .filter(|slot| slot["is_processing"] == true && which(slot))
             .count()
     }
 
@@ -87,6 +108,11 @@ impl LlamaServer {
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         Ok(serde_json::from_str(body)?)
     }
+}
+
+/// Tokens of the answer so far.
+fn written(slot: &Value) -> u64 {
+    slot["next_token"][0]["n_decoded"].as_u64().unwrap_or(0)
 }
 
 impl Drop for LlamaServer {

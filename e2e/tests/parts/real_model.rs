@@ -122,39 +122,57 @@ fn every_workflow_ends_truthfully(adapter: &str) {
     assert!(!controller.log().contains("panicked"));
 }
 
-fn a_cancel_frees_the_slot(adapter: &str) {
+/// Cancels the job and waits until the server has left its request; users are promised
+/// two seconds, the bound of a test is generous.
+fn a_cancel_frees_the_slot(server: &LlamaServer, controller: &Controller, what: &str) {
+    let cancelled = controller.ctl(&["cancel", "1"]);
+    assert!(cancelled.status.success(), "{cancelled:?}");
+    let begun = Instant::now();
+    eventually("the server to let go", || server.has_let_go().then_some(()));
+    let took = begun.elapsed();
+    let within = if took <= Duration::from_secs(2) {
+        "within"
+    } else {
+        "NOT within"
+    };
+    say(&format!(
+        "{what}: the slot was free {took:.2?} after the cancel was said ({within} 2 s)"
+    ));
+    assert_eq!(server.busy_slots(), 0);
+    eventually("the job to be cancelled", || {
+        (controller.job(1)["state"] == "cancelled").then_some(())
+    });
+    let job = controller.job(1);
+    assert_eq!(job["usage"]["calls"], sum(&job, "calls"), "{job}");
+}
+
+fn a_cancel_while_it_writes(adapter: &str) {
     let Some(server) = LlamaServer::start() else {
         return;
     };
     let (lab, repo) = lab_with_repo();
     let controller = lab.controller(&server.config(adapter, WINDOW, LONG));
     let _one = lab.worker(&controller, "one");
-    submit(
-        &controller,
-        &repo,
-        &["ask", "tell the history of this script at length"],
-    );
+    let task = "tell the history of this script at length";
+    submit(&controller, &repo, &["ask", task]);
     eventually("the model to write", || {
         (server.writing_slots() > 0).then_some(())
     });
-    let cancelled = controller.ctl(&["cancel", "1"]);
-    assert!(cancelled.status.success(), "{cancelled:?}");
-    let begun = Instant::now();
-    eventually("the slot to be free", || (server.busy_slots() == 0).then_some(()));
-    let took = begun.elapsed();
-    say(&format!(
-        "{adapter}: the slot was free {took:.2?} after the cancel was said ({} 2 s)",
-        if took <= Duration::from_secs(2) {
-            "within"
-        } else {
-            "NOT within"
-        }
-    ));
-    eventually("the job to be cancelled", || {
-        (controller.job(1)["state"] == "cancelled").then_some(())
-    });
-    let job = controller.job(1);
-    assert_eq!(job["usage"]["calls"], sum(&job, "calls"), "{job}");
+    a_cancel_frees_the_slot(&server, &controller, &format!("{adapter}, writing"));
+}
+
+fn a_cancel_while_it_reads(adapter: &str) {
+    let Some(server) = LlamaServer::start() else {
+        return;
+    };
+    let (lab, repo) = lab_with_repo();
+    let controller = lab.controller(&server.config(adapter, WINDOW, LONG));
+    let _one = lab.worker(&controller, "one");
+    // seconds of reading
+    let task = "tell the history of this script at length and ".repeat(80);
+    submit(&controller, &repo, &["ask", &task]);
+    eventually("the model to read", || (server.reading_slots() > 0).then_some(()));
+    a_cancel_frees_the_slot(&server, &controller, &format!("{adapter}, reading"));
 }
 
 #[test]
@@ -169,10 +187,20 @@ fn a_real_model_over_anthropic_never_breaks_a_job() {
 
 #[test]
 fn a_cancel_frees_the_slot_of_a_real_server_over_openai() {
-    a_cancel_frees_the_slot("openai");
+    a_cancel_while_it_writes("openai");
 }
 
 #[test]
 fn a_cancel_frees_the_slot_of_a_real_server_over_anthropic() {
-    a_cancel_frees_the_slot("anthropic");
+    a_cancel_while_it_writes("anthropic");
+}
+
+#[test]
+fn a_cancel_frees_the_slot_that_reads_a_prompt_over_openai() {
+    a_cancel_while_it_reads("openai");
+}
+
+#[test]
+fn a_cancel_frees_the_slot_that_reads_a_prompt_over_anthropic() {
+    a_cancel_while_it_reads("anthropic");
 }
