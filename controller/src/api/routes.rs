@@ -48,6 +48,12 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/readyz", Need::Open, "Whether it can take work"),
     route(Method::GET, "/metrics", Need::Open, "Figures for Prometheus"),
     route(Method::GET, "/openapi.json", Need::Open, "This reference"),
+    route(
+        Method::GET,
+        "/workflow.schema.json",
+        Need::Open,
+        "The JSON Schema of workflows",
+    ),
     route(Method::GET, "/v1/status", READ, "The controller at a glance"),
     route(Method::POST, "/v1/jobs", RUN, "Submit a job"),
     route(Method::GET, "/v1/jobs", READ, "List jobs, newest first"),
@@ -242,6 +248,7 @@ pub fn router(api: Api) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .route("/openapi.json", get(openapi::document))
+        .route("/workflow.schema.json", get(workflows::schema))
         .route("/v1/status", get(status::status))
         .route("/v1/jobs", get(jobs::list).post(submit::submit))
         .route("/v1/jobs:batch", post(submit::batch))

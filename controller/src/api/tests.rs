@@ -14,6 +14,7 @@ const OPEN: &[&str] = &[
     "/healthz",
     "/readyz",
     "/openapi.json",
+    "/workflow.schema.json",
     "/metrics",
     "/v1/workers/join",
 ];

@@ -14,8 +14,9 @@ use protocol::{
     },
     worker::Wanted,
 };
+use serde_json::Value;
 
-use crate::state::workflows;
+use crate::{state::workflows, workflow::load};
 
 use super::{Api, auth::Caller, extract::Body, jobs::note, problem::ApiResult};
 
@@ -53,6 +54,11 @@ pub(super) async fn validate(
     let labels = labels.await?;
     let catalog = api.catalog.read().unwrap_or_else(PoisonError::into_inner);
     Ok(Json(catalog.validate(&text, &labels)))
+}
+
+/// The schema of the format: no secret, so that an editor may fetch it.
+pub(super) async fn schema() -> Json<Value> {
+    Json(load::schema())
 }
 
 /// Checked, written down, and only then in force. The body is the same as for a check.

@@ -6,6 +6,7 @@ mod inputs;
 mod outputs;
 mod policy;
 mod rounds;
+mod schema;
 mod step;
 
 use indexmap::IndexMap;
@@ -46,6 +47,27 @@ const KEYS: &[&str] = &[
     "defaults",
     "steps",
     "finally",
+];
+
+pub use schema::schema;
+
+/// Keys of `defaults`.
+const DEFAULTS_KEYS: &[&str] = &["requires", "retry", "timeout", "model"];
+
+/// Keys of `budget`.
+const BUDGET_KEYS: &[&str] = &["usd", "tokens", "on_exceed"];
+
+/// Words of `on_exceed`: whether the job fails.
+const ON_EXCEED: [(&str, bool); 2] = [("park", false), ("fail", true)];
+
+/// Keys of `concurrency`.
+const CONCURRENCY_KEYS: &[&str] = &["group", "max", "on_conflict"];
+
+/// Words of `on_conflict`.
+const ON_CONFLICT: [(&str, OnConflict); 3] = [
+    ("queue", OnConflict::Queue),
+    ("cancel_old", OnConflict::CancelOld),
+    ("reject", OnConflict::Reject),
 ];
 
 /// Loads and checks a workflow, and pins the prompts of its roles with it.
@@ -193,7 +215,7 @@ impl Defaults {
         let Some(section) = field.and_then(|field| field.section("a map", mistakes)) else {
             return defaults;
         };
-        section.allow(&["requires", "retry", "timeout", "model"], step::LATER, mistakes);
+        section.allow(DEFAULTS_KEYS, step::LATER, mistakes);
         if let Some(field) = section.get("requires") {
             defaults.requires = policy::read_requires(field, mistakes);
         }
@@ -210,7 +232,7 @@ impl Defaults {
 
 fn read_budget(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<BudgetRule> {
     let section = field.section("caps: {usd: 2.50, tokens: 600k}", mistakes)?;
-    section.allow(&["usd", "tokens", "on_exceed"], &[], mistakes);
+    section.allow(BUDGET_KEYS, &[], mistakes);
     let caps = Budget {
         usd: section.get("usd").and_then(|field| field.positive(mistakes)),
         tokens: section
@@ -220,10 +242,9 @@ fn read_budget(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<BudgetRule>
     if !section.has("usd") && !section.has("tokens") {
         mistakes.add(&field.path, "a budget needs `usd`, `tokens` or both", None);
     }
-    let words = [("park", false), ("fail", true)];
     let fail = section
         .get("on_exceed")
-        .and_then(|field| field.one_of(&words, mistakes))
+        .and_then(|field| field.one_of(&ON_EXCEED, mistakes))
         .unwrap_or(false);
     Some(BudgetRule { caps, fail })
 }
@@ -253,7 +274,7 @@ fn read_count(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<u64> {
 
 fn read_concurrency(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<Concurrency> {
     let section = field.section("a group: {group: NAME, max: 1}", mistakes)?;
-    section.allow(&["group", "max", "on_conflict"], &[], mistakes);
+    section.allow(CONCURRENCY_KEYS, &[], mistakes);
     let group = section
         .required("group", mistakes)
         .and_then(|field| field.text(mistakes))
@@ -262,14 +283,9 @@ fn read_concurrency(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<Concur
         .get("max")
         .and_then(|field| field.int(1, 1000, mistakes))
         .unwrap_or(1) as u32;
-    let words = [
-        ("queue", OnConflict::Queue),
-        ("cancel_old", OnConflict::CancelOld),
-        ("reject", OnConflict::Reject),
-    ];
     let on_conflict = section
         .get("on_conflict")
-        .and_then(|field| field.one_of(&words, mistakes));
+        .and_then(|field| field.one_of(&ON_CONFLICT, mistakes));
     Some(Concurrency {
         group,
         max,

@@ -9,7 +9,8 @@ use std::{
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use protocol::http::workflows::{
-    GetWorkflow, ListWorkflows, PutWorkflow, ValidateWorkflow, WorkflowError, WorkflowReport, WorkflowView,
+    GetWorkflow, GetWorkflowSchema, ListWorkflows, PutWorkflow, ValidateWorkflow, WorkflowError,
+    WorkflowReport, WorkflowView,
 };
 
 use crate::{
@@ -42,6 +43,8 @@ enum Command {
     Show(Named),
     /// Draw the steps of one and what each needs
     Graph(Named),
+    /// Print the JSON Schema of workflow files, for editors
+    Schema,
     /// Check a file; nothing is stored
     Validate(File),
     /// Check a file and store it under the name in it
@@ -68,6 +71,7 @@ impl Workflows {
             Command::List => list(session, &client).await,
             Command::Show(Named { name }) => show(session, &client.call(&GetWorkflow { name }).await?),
             Command::Graph(Named { name }) => draw(session, &client.call(&GetWorkflow { name }).await?),
+            Command::Schema => schema(session, &client).await,
             Command::Validate(File { file }) => validate(session, &client, &file).await,
             Command::Put(File { file }) => put(session, &client, &file).await,
         }
@@ -90,6 +94,13 @@ fn show(session: &Session, workflow: &WorkflowView) -> Result<Exit, CliError> {
 fn draw(session: &Session, workflow: &WorkflowView) -> Result<Exit, CliError> {
     let lines = graph::lines(workflow.text.as_deref().unwrap_or_default());
     session.out.record(workflow, |_| lines)?;
+    Ok(Exit::Done)
+}
+
+/// The same for every format: whoever reads it wants the schema and nothing around it.
+async fn schema(session: &Session, client: &Client) -> Result<Exit, CliError> {
+    let schema = client.call(&GetWorkflowSchema {}).await?;
+    session.out.line(&format!("{schema:#}"))?;
     Ok(Exit::Done)
 }
 

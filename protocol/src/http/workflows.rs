@@ -1,6 +1,7 @@
 //! `/v1/workflows`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Endpoint, Method, Page, encode};
 
@@ -106,6 +107,19 @@ impl Endpoint for ValidateWorkflow {
     const ROUTE: &'static str = "/v1/workflows/validate";
     const HAS_BODY: bool = true;
     type Response = WorkflowReport;
+    fn path(&self) -> String {
+        Self::ROUTE.to_owned()
+    }
+}
+
+/// `GET /workflow.schema.json`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct GetWorkflowSchema {}
+
+impl Endpoint for GetWorkflowSchema {
+    const METHOD: Method = Method::Get;
+    const ROUTE: &'static str = "/workflow.schema.json";
+    type Response = Value;
     fn path(&self) -> String {
         Self::ROUTE.to_owned()
     }

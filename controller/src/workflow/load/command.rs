@@ -9,7 +9,8 @@ use crate::workflow::{
 };
 
 /// Shells that take a script by `-c`.
-const SHELLS: [(&str, &str); 4] = [("sh", "sh"), ("bash", "bash"), ("dash", "dash"), ("zsh", "zsh")];
+pub(super) const SHELLS: [(&str, &str); 4] =
+    [("sh", "sh"), ("bash", "bash"), ("dash", "dash"), ("zsh", "zsh")];
 
 /// What cannot be read counts as the empty command, so that the rest is checked all the same.
 pub(super) fn read(field: &Field<'_>, section: &Section<'_>, mistakes: &mut Mistakes) -> CommandDef {

@@ -17,7 +17,8 @@ const DEFAULT_TEXT: u64 = 64 << 10;
 /// Largest `max` of a text input: it travels in one request.
 const MAX_TEXT: u64 = 1 << 20;
 
-const KEYS: &[&str] = &["type", "required", "default", "description", "max", "min", "enum"];
+/// Keys of an input.
+pub(super) const KEYS: &[&str] = &["type", "required", "default", "description", "max", "min", "enum"];
 
 pub(super) fn read(field: &Field<'_>, mistakes: &mut Mistakes) -> IndexMap<String, Input> {
     let Some(section) = field.section("inputs by name", mistakes) else {
@@ -79,8 +80,9 @@ fn check_default(
     }
 }
 
+/// What `type` says.
 #[derive(Clone, Copy, PartialEq)]
-enum Word {
+pub(super) enum Word {
     Text,
     Int,
     Number,
@@ -89,7 +91,8 @@ enum Word {
     Enum,
 }
 
-const WORDS: [(&str, Word); 6] = [
+/// Words of `type`.
+pub(super) const WORDS: [(&str, Word); 6] = [
     ("text", Word::Text),
     ("int", Word::Int),
     ("number", Word::Number),

@@ -12,15 +12,20 @@ use crate::workflow::{
     yaml::Yaml,
 };
 
-const DOCUMENTS: [&str; 4] = ["Plan", "EditReport", "CheckReport", "Verdict"];
+/// Documents that roles write.
+pub(super) const DOCUMENTS: [&str; 4] = ["Plan", "EditReport", "CheckReport", "Verdict"];
 
-const SIMPLE: [(&str, OutputType); 5] = [
+/// Types that are one word.
+pub(super) const SIMPLE: [(&str, OutputType); 5] = [
     ("any", OutputType::Any),
     ("string", OutputType::String),
     ("number", OutputType::Number),
     ("boolean", OutputType::Boolean),
     ("object", OutputType::Object),
 ];
+
+/// Keys of a type that is a map.
+pub(super) const KEYS: &[&str] = &["enum", "junit"];
 
 pub(super) fn read(
     field: &Field<'_>,
@@ -78,7 +83,7 @@ fn read_output(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<OutputType>
         }
         _ => {
             let section = field.section("a type, such as string, [object] or {enum: [a, b]}", mistakes)?;
-            section.allow(&["enum", "junit"], &[], mistakes);
+            section.allow(KEYS, &[], mistakes);
             if let Some(field) = section.get("junit") {
                 return field.text(mistakes).map(OutputType::Junit);
             }

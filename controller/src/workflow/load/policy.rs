@@ -13,6 +13,25 @@ const AGENT_TIMEOUT: Millis = Millis::from_secs(30 * 60);
 const RUN_TIMEOUT: Millis = Millis::from_secs(15 * 60);
 const USE_TIMEOUT: Millis = Millis::from_secs(30 * 60);
 
+/// Keys of `retry`.
+pub(super) const RETRY_KEYS: &[&str] = &["max", "on", "backoff"];
+
+/// Keys of `place`.
+pub(super) const PLACE_KEYS: &[&str] = &["not_with"];
+
+/// Words of `on_lost`.
+pub(super) const ON_LOST: [(&str, OnLost); 3] = [
+    ("resume", OnLost::Resume),
+    ("retry", OnLost::Retry),
+    ("park", OnLost::Park),
+];
+
+/// Without a sandbox is how steps run in this version, so only that level can be promised.
+pub(super) const SANDBOX: [(&str, ()); 1] = [("none", ())];
+
+/// Words of `effect`.
+pub(super) const EFFECT: [(&str, bool); 1] = [("external", true)];
+
 /// The label pairs that a step requires of a worker.
 pub(super) fn read_requires(field: &Field<'_>, mistakes: &mut Mistakes) -> Requires {
     let section = field.section("labels: {os: linux}", mistakes);
@@ -40,7 +59,7 @@ pub(super) fn read_place(field: &Field<'_>, mistakes: &mut Mistakes) -> Vec<Stri
     let Some(section) = field.section("a place: {not_with: [cycle.edit]}", mistakes) else {
         return vec![];
     };
-    section.allow(&["not_with"], &[], mistakes);
+    section.allow(PLACE_KEYS, &[], mistakes);
     let steps = section.required("not_with", mistakes);
     steps
         .and_then(|field| field.texts("a list of steps", mistakes))
@@ -71,7 +90,7 @@ pub(super) fn read_retry(field: &Field<'_>, base: RetryPolicy, mistakes: &mut Mi
     let Some(section) = field.section("{max: 2, on: [exit], backoff: 2s..5m}", mistakes) else {
         return retry;
     };
-    section.allow(&["max", "on", "backoff"], &[], mistakes);
+    section.allow(RETRY_KEYS, &[], mistakes);
     if let Some(max) = section.get("max").and_then(|field| field.int(0, 20, mistakes)) {
         retry.max = max as u32;
     }
@@ -109,12 +128,7 @@ pub(super) fn read_on_lost(section: &Section<'_>, kind: &StepKind, mistakes: &mu
     let Some(field) = section.get("on_lost") else {
         return OnLost::default();
     };
-    let words = [
-        ("resume", OnLost::Resume),
-        ("retry", OnLost::Retry),
-        ("park", OnLost::Park),
-    ];
-    let Some(on_lost) = field.one_of(&words, mistakes) else {
+    let Some(on_lost) = field.one_of(&ON_LOST, mistakes) else {
         return OnLost::default();
     };
     if on_lost == OnLost::Resume && !matches!(kind, StepKind::Agent { .. }) {
@@ -135,12 +149,11 @@ pub(super) fn read_on_lost(section: &Section<'_>, kind: &StepKind, mistakes: &mu
 }
 
 pub(super) fn read_effect(section: &Section<'_>, mistakes: &mut Mistakes) -> bool {
-    // Without a sandbox is how steps run in this version, so only that level can be promised.
     if let Some(field) = section.get("sandbox") {
-        field.one_of(&[("none", ())], mistakes);
+        field.one_of(&SANDBOX, mistakes);
     }
     section
         .get("effect")
-        .and_then(|field| field.one_of(&[("external", true)], mistakes))
+        .and_then(|field| field.one_of(&EFFECT, mistakes))
         .unwrap_or(false)
 }

@@ -8,9 +8,19 @@ use crate::workflow::{
     yaml::Yaml,
 };
 
+/// Keys of `loop`.
+pub(super) const KEYS: &[&str] = &["as", "max", "until", "on_exhausted"];
+
+/// Words of `on_exhausted`.
+pub(super) const ON_EXHAUSTED: [(&str, OnExhausted); 3] = [
+    ("fail", OnExhausted::Fail),
+    ("park", OnExhausted::Park),
+    ("succeed", OnExhausted::Succeed),
+];
+
 pub(super) fn read(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<Loop> {
     let section = field.section("a loop: {as: round, max: 3, until: …}", mistakes)?;
-    section.allow(&["as", "max", "until", "on_exhausted"], &[], mistakes);
+    section.allow(KEYS, &[], mistakes);
     let name = section
         .get("as")
         .and_then(|field| field.text(mistakes))
@@ -31,14 +41,9 @@ pub(super) fn read(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<Loop> {
     let until = section
         .required("until", mistakes)
         .and_then(|field| read_expression(field, mistakes));
-    let words = [
-        ("fail", OnExhausted::Fail),
-        ("park", OnExhausted::Park),
-        ("succeed", OnExhausted::Succeed),
-    ];
     let on_exhausted = section
         .get("on_exhausted")
-        .and_then(|field| field.one_of(&words, mistakes));
+        .and_then(|field| field.one_of(&ON_EXHAUSTED, mistakes));
     Some(Loop {
         name,
         max: max.unwrap_or_else(|| "1".to_owned()),

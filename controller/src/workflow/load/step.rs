@@ -27,7 +27,7 @@ pub(super) const LATER: &[&str] = &[
 ];
 
 /// The keys of which a step has exactly one.
-const KINDS: [&str; 4] = ["agent", "run", "use", "steps"];
+pub(super) const KINDS: [&str; 4] = ["agent", "run", "use", "steps"];
 
 /// Kinds of the format that this version lacks.
 const LATER_KINDS: [&str; 4] = ["approval", "webhook", "workflow", "external"];
@@ -42,6 +42,20 @@ const WORK: &[&str] = &[
 
 /// Keys that only some kinds of steps have.
 const SPECIAL: &[&str] = &["model", "outputs", "with", "shell", "env", "writes", "loop"];
+
+/// Words of `use`.
+pub(super) const TOOLS: [(&str, ToolStep); 4] = [
+    ("prepare", ToolStep::Prepare),
+    ("check", ToolStep::Check),
+    ("verify", ToolStep::Verify),
+    ("deliver", ToolStep::Deliver),
+];
+
+/// All keys that some step may have.
+pub(super) fn keys() -> Vec<&'static str> {
+    let known = KINDS.iter().chain(COMMON).chain(WORK).chain(SPECIAL);
+    known.copied().collect()
+}
 
 /// Deepest nesting of blocks; keeps step keys under 200 characters.
 const MAX_DEPTH: usize = 3;
@@ -166,13 +180,7 @@ fn read_agent(
 }
 
 fn read_use(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<StepKind> {
-    let words = [
-        ("prepare", ToolStep::Prepare),
-        ("check", ToolStep::Check),
-        ("verify", ToolStep::Verify),
-        ("deliver", ToolStep::Deliver),
-    ];
-    field.one_of(&words, mistakes).map(StepKind::Use)
+    field.one_of(&TOOLS, mistakes).map(StepKind::Use)
 }
 
 fn read_block(
@@ -253,6 +261,5 @@ fn allow_keys(section: &Section<'_>, kind: Option<&StepKind>, mistakes: &mut Mis
             mistakes.add(&field.path, message, hint.filter(|_| kind.name() == "run"));
         }
     }
-    let known = KINDS.iter().chain(COMMON).chain(WORK).chain(SPECIAL);
-    section.allow(&known.copied().collect::<Vec<_>>(), LATER, mistakes);
+    section.allow(&keys(), LATER, mistakes);
 }

@@ -16,7 +16,7 @@ fn loaded(text: &str) -> Workflow {
     load(text, &Prompts::builtin()).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
-const FULL: &str = r#"
+pub(super) const FULL: &str = r#"
 api: agentd/v1
 name: feature
 description: All that this version can do.
