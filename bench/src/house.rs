@@ -14,6 +14,8 @@ use serde_json::Value;
 use crate::http::Http;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A configuration of [`House::open_with`], in the house's folder.
+const CONFIGURATION: &str = "config.yaml";
 
 /// One of the binaries beside this one.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
@@ -65,6 +67,13 @@ impl Process {
         Ok(kib * 1024.0)
     }
 
+    /// Bytes that it has given to the disk so far, by the kernel's count.
+    pub fn written(&self) -> anyhow::Result<f64> {
+        let counts = fs::read_to_string(format!("/proc/{}/io", self.0.id()))?;
+        let line = counts.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        Ok(line.context("no write_bytes in /proc/…/io")?.parse()?)
+    }
+
     /// The processor time that it has used, by the kernel's clock of 100 ticks a second.
     pub fn processor(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
@@ -108,6 +117,13 @@ impl House {
         Self::open_in(tempfile::tempdir()?)
     }
 
+    /// A new controller with this configuration file.
+    pub fn open_with(configuration: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join(CONFIGURATION), configuration)?;
+        Self::open_in(folder)
+    }
+
     /// A controller on the state that `folder` holds.
     pub fn open_in(folder: tempfile::TempDir) -> anyhow::Result<Self> {
         let state = folder.path().join("agentd");
@@ -120,7 +136,12 @@ impl House {
             .arg(&state)
             .args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
             .env("AGENTD_MQTT_PUBLIC_LOG", "false")
+            .env("AGENTD_LIMITS__MQTT_CONNECTIONS", "2000")
             .env_remove("RUST_LOG");
+        let configuration = folder.path().join(CONFIGURATION);
+        if configuration.exists() {
+            command.arg("--config").arg(configuration);
+        }
         let begun = Instant::now();
         let controller = Process::start(&mut command, &folder.path().join("agentd.log"))?;
         let address = until("agentd to listen", || {
@@ -160,6 +181,12 @@ impl House {
 
     /// Joins and starts the worker; once more after [`House::open_in`], as the ports are others then.
     pub fn join(&mut self) -> anyhow::Result<()> {
+        self.worker = Some(self.start_worker("bench")?);
+        Ok(())
+    }
+
+    /// Joins and starts a worker of this name and waits until it is online.
+    pub fn start_worker(&self, name: &str) -> anyhow::Result<Process> {
         let mut http = self.http()?;
         let (status, body) = http.call("POST", "/v1/workers/join-tokens", "{}")?;
         ensure!(status < 300, "no join token: {}", String::from_utf8_lossy(&body));
@@ -167,17 +194,19 @@ impl House {
         let token = body["token"].as_str().context("no token in the answer")?;
         let mut command = Command::new(binary("agent-worker")?);
         command
-            .args(["join", token, "--name", "bench", "--force", "--state-dir"])
-            .arg(self.folder.path().join("worker"))
+            .args(["join", token, "--name", name, "--force", "--state-dir"])
+            .arg(self.path(&format!("worker-{name}")))
             .env("AGENT_WORKER_SLOTS", "4")
             .env_remove("RUST_LOG");
-        self.worker = Some(Process::start(&mut command, &self.path("worker.log"))?);
+        let worker = Process::start(&mut command, &self.path("worker.log"))?;
         until("the worker to be online", || {
             let (_, body) = http.call("GET", "/v1/workers", "").ok()?;
             let body: Value = serde_json::from_slice(&body).ok()?;
             let mut workers = body["items"].as_array()?.iter();
-            workers.any(|worker| worker["state"] == "online").then_some(())
-        })
+            let online = |worker: &Value| worker["name"] == name && worker["state"] == "online";
+            workers.any(online).then_some(())
+        })?;
+        Ok(worker)
     }
 
     /// A connection with the admin token.

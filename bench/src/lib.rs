@@ -5,6 +5,7 @@
 //! the least possible program of this shape reach here) and such peers as are
 //! installed. Nothing here is part of the product.
 
+pub mod agents;
 pub mod figures;
 pub mod floor;
 pub mod history;
@@ -15,3 +16,4 @@ pub mod jobs;
 pub mod peers;
 pub mod skeleton;
 pub mod streams;
+pub mod workers;

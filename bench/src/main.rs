@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use bench::{figures::Report, floor::Floor, history, idle, jobs, peers, streams};
+use bench::{agents, figures::Report, floor::Floor, history, idle, jobs, peers, streams, workers};
 
 /// What can be measured apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -14,8 +14,12 @@ enum Section {
     Jobs,
     /// Start, memory, processor, sizes.
     Idle,
+    /// A thousand connected workers.
+    Workers,
     /// A long log and a large artifact.
     Streams,
+    /// Agents and work trees in a large repository.
+    Agents,
     /// A database with many finished jobs.
     History,
     /// Other programs that are installed.
@@ -51,7 +55,9 @@ fn main() -> anyhow::Result<()> {
         let measured = match section {
             Section::Jobs => jobs::measure(&runtime, &floor, &mut report),
             Section::Idle => idle::measure(&mut report),
+            Section::Workers => workers::measure(&runtime, &mut report),
             Section::Streams => streams::measure(&floor, &mut report),
+            Section::Agents => agents::measure(&runtime, &mut report),
             Section::History => history::measure(arguments.history, &mut report),
             Section::Peers => peers::measure(&mut report),
         };
