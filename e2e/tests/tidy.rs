@@ -83,7 +83,11 @@ const RULES: &[Rule] = &[
     Rule {
         why: "one place starts programs, where limits and process groups are",
         texts: &["Command::new("],
-        place: Place::Only(&["worker/src/tools/exec.rs", "ctl/src/"]),
+        place: Place::Only(&[
+            "worker/src/tools/exec.rs",
+            "worker/src/tools/exec/guardian.rs",
+            "ctl/src/",
+        ]),
     },
     Rule {
         why: "the time of day comes from service::clock (file ages are compared with the file system's own)",

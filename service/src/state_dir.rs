@@ -7,10 +7,17 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// The file that the owner of the folder holds locked.
 const LOCK_FILE: &str = "lock";
+
+/// How long a folder may be held for an owner that has ended, by who clears up after it.
+const CLEARING: Duration = Duration::from_secs(5);
+
+/// How often it is asked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A state folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,26 +99,42 @@ pub fn open(path: &Path) -> Result<StateDir, StateDirError> {
         .truncate(false)
         .open(path.join(LOCK_FILE))
         .map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(StateDirError::InUse {
-                path: path.to_owned(),
-                owner: owner(&mut lock),
-            });
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {
+                let owner = owner(&mut lock);
+                if began.elapsed() > CLEARING || lives(&owner) {
+                    let path = path.to_owned();
+                    return Err(StateDirError::InUse { path, owner });
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
         }
-        Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
     }
     write_owner(&mut lock).map_err(unusable)?;
     Ok(StateDir {
         path: path.to_owned(),
-        _lock: lock,
+        lock,
     })
+}
+
+/// Whether a process is there and has not ended; one that cannot be told is.
+fn lives(process: &str) -> bool {
+    match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+        Ok(stat) => !stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z')),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound || !Path::new("/proc/self").exists(),
+    }
 }
 
 /// The number that another process wrote into the lock file.
 fn owner(lock: &mut File) -> String {
     let mut text = String::new();
+    let _ = lock.rewind();
     let read = lock.take(20).read_to_string(&mut text);
     match text.trim() {
         number if read.is_ok() && number.bytes().all(|c| c.is_ascii_digit()) && !number.is_empty() => {
@@ -134,13 +157,18 @@ fn write_owner(lock: &mut File) -> std::io::Result<()> {
 pub struct StateDir {
     path: PathBuf,
     /// The kernel unlocks it when it is closed, also after a kill.
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The lock, for a process that clears up after this one: the folder is free when both let go.
+    pub fn share_lock(&self) -> std::io::Result<File> {
+        self.lock.try_clone()
     }
 }
 
@@ -201,8 +229,27 @@ mod tests {
             error.contains(&format!("in use by process {}", std::process::id())),
             "{error}"
         );
+        let clearing = state.share_lock().expect("a second hold");
         drop(state);
+        // its owner lives, so nobody waits for it to be cleared
+        open(&path).expect_err("in use");
+        drop(clearing);
         open(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_folder_whose_owner_has_ended_is_waited_for() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("a");
+        let state = open(&path).expect("free");
+        // no process ever has this number
+        std::fs::write(path.join(LOCK_FILE), "999999999\n").expect("written");
+        let clearing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(state);
+        });
+        open(&path).expect("free once it is cleared");
+        clearing.join().expect("it let go");
     }
 
     #[test]

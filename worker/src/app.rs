@@ -34,7 +34,7 @@ use crate::{
     outbox::Outbox,
     session::{self, Held, Identity, Machine, Session, SessionParts},
     telemetry,
-    tools::environment::Toolchains,
+    tools::{environment::Toolchains, exec::Guardian},
     upload::{BlobCache, Controller},
     workspace::{WorkspaceLimits, Workspaces},
 };
@@ -68,6 +68,7 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
     let folder = StateFolder::open(&root)?;
     let plan = match &cli.command {
         Some(Command::Join(join)) => Some(join::Plan::new(join, &folder)?),
+        Some(Command::Guard) => anyhow::bail!("`guard` is for agent-worker itself: it needs --state-dir"),
         None => None,
     };
     let credential = match plan {
@@ -145,6 +146,7 @@ struct Worker {
 
 impl Worker {
     async fn work(self) -> anyhow::Result<()> {
+        let _guardian = self.guardian();
         let stop = CancellationToken::new();
         let _signals = shutdown::on_signals(stop.clone()).context("signals cannot be watched")?;
         let tasks = Tasks::new(stop.clone());
@@ -198,6 +200,15 @@ impl Worker {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
+    }
+
+    /// Without it the next life of this worker clears up.
+    fn guardian(&self) -> Option<Guardian> {
+        let lock = self.folder.share_lock();
+        let started = lock.and_then(|lock| Guardian::start(self.folder.root(), lock));
+        started
+            .inspect_err(|error| tracing::warn!(%error, "programs of a step outlive a kill of this worker"))
+            .ok()
     }
 
     /// Says who works here, with what, and how safely.

@@ -33,6 +33,9 @@ To join: run `agentctl workers join-token` where the controller is, and here the
 pub enum Command {
     /// Join a controller with a one-time token, then work for it
     Join(Join),
+    /// Wait for the end of the worker that started this, then end what it left
+    #[command(hide = true)]
+    Guard,
 }
 
 /// Arguments of `join`.

@@ -49,7 +49,7 @@ pub enum FolderError {
 pub struct StateFolder {
     root: PathBuf,
     /// Keeps every other process out.
-    _owned: StateDir,
+    owned: StateDir,
 }
 
 impl StateFolder {
@@ -61,7 +61,7 @@ impl StateFolder {
         };
         let owned = service::state_dir::open(root)?;
         let root = fs::canonicalize(root).map_err(at(root))?;
-        let folder = Self { root, _owned: owned };
+        let folder = Self { root, owned };
         for part in [folder.spools(), folder.blobs(), folder.scratch()] {
             make_folder(&part).map_err(at(&part))?;
         }
@@ -71,6 +71,11 @@ impl StateFolder {
     /// The folder itself; work trees lie right in it.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The hold on the folder, for who clears up after this process.
+    pub fn share_lock(&self) -> io::Result<File> {
+        self.owned.share_lock()
     }
 
     /// The journal's file.

@@ -1,40 +1,87 @@
-//! What an earlier life of this worker left running. Every tool runs with its
-//! home inside the state folder, and one process alone owns that folder: who
-//! else has such a home belongs to an attempt that nobody owns any more.
+//! What a life of this worker that ended without a chance to clear up left running.
+//! Every tool runs with its home inside the state folder, and one process alone owns
+//! that folder: who else has such a home, and what it started, belongs to an attempt
+//! that nobody owns any more.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
+    io::{self, Read as _},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, getpgrp, getuid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgrp, getuid, kill_process};
 
-/// Kills every process whose home lies in the state folder; answers how many there were.
-pub fn kill(state_folder: &Path) -> usize {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return 0;
-    };
-    let mut killed = 0;
-    for process in processes.flatten() {
-        let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
-        let Some(pid) = pid.and_then(Pid::from_raw) else {
-            continue;
-        };
-        if is_leftover(&process.path(), pid, state_folder) {
-            kill_with_group(&process.path(), pid);
-            killed += 1;
-        }
+use crate::tools::exec::{Process, processes};
+
+/// How long processes that ignore SIGKILL (they wait for a device) are waited for.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// How often it looks again: what forks quickly may escape one look.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Waits until the worker that started this process has ended, however it ended, and ends
+/// what it left. It holds the state folder, so that a new life begins on cleared ground.
+pub fn guard(state_folder: &Path) {
+    let mut pipe = io::stdin().lock();
+    // nothing is ever written: this returns at the end of the worker
+    let _ended = pipe.read_to_end(&mut vec![]);
+    let began = Instant::now();
+    while kill(state_folder) > 0 && began.elapsed() < GIVE_UP {
+        sleep(LOOK_AGAIN);
     }
-    killed
 }
 
-fn is_leftover(process: &Path, pid: Pid, state_folder: &Path) -> bool {
-    let ours = fs::metadata(process).is_ok_and(|metadata| metadata.uid() == getuid().as_raw());
-    let other = pid.as_raw_nonzero().get() as u32 != std::process::id();
-    ours && other
-        && fs::read(process.join("environ")).is_ok_and(|environment| home_in(&environment, state_folder))
+/// Kills every process whose home lies in the state folder, with its group and everything
+/// below it; answers how many there were.
+pub fn kill(state_folder: &Path) -> usize {
+    let processes: Vec<Process> = processes().into_iter().filter(is_alive_and_not_us).collect();
+    let (mut below, mut mates) = (BTreeMap::<i32, Vec<i32>>::new(), BTreeMap::<i32, Vec<i32>>::new());
+    for process in &processes {
+        below.entry(process.parent).or_default().push(process.pid);
+        if process.group != getpgrp().as_raw_pid() {
+            mates.entry(process.group).or_default().push(process.pid);
+        }
+    }
+    let groups: BTreeMap<i32, i32> = processes.iter().map(|one| (one.pid, one.group)).collect();
+    let mut todo: Vec<i32> = groups
+        .keys()
+        .copied()
+        .filter(|pid| is_leftover(*pid, state_folder))
+        .collect();
+    let mut killed = BTreeSet::new();
+    while let Some(pid) = todo.pop() {
+        if killed.insert(pid) {
+            todo.extend(below.get(&pid).into_iter().flatten());
+            todo.extend(
+                groups
+                    .get(&pid)
+                    .and_then(|group| mates.get(group))
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+    }
+    for pid in killed.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        if let Err(error) = kill_process(pid, Signal::KILL) {
+            tracing::debug!(%error, ?pid, "a leftover was gone already");
+        }
+    }
+    killed.len()
+}
+
+fn is_alive_and_not_us(process: &Process) -> bool {
+    !process.dead && process.pid as u32 != std::process::id()
+}
+
+fn is_leftover(pid: i32, state_folder: &Path) -> bool {
+    let process = Path::new("/proc").join(pid.to_string());
+    let ours = fs::metadata(&process).is_ok_and(|metadata| metadata.uid() == getuid().as_raw());
+    ours && fs::read(process.join("environ")).is_ok_and(|environment| home_in(&environment, state_folder))
 }
 
 /// Whether an environment block has its `HOME` below the folder.
@@ -46,26 +93,6 @@ fn home_in(environment: &[u8], folder: &Path) -> bool {
             let home = Path::new(OsStr::from_bytes(home));
             home != folder && home.starts_with(folder)
         })
-}
-
-fn kill_with_group(process: &Path, pid: Pid) {
-    let group = fs::read_to_string(process.join("stat"))
-        .ok()
-        .and_then(|stat| group_in(&stat))
-        .and_then(Pid::from_raw);
-    let outcome = match group {
-        Some(group) if group != getpgrp() => kill_process_group(group, Signal::KILL),
-        _ => kill_process(pid, Signal::KILL),
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, ?pid, "a leftover was gone already");
-    }
-}
-
-/// The process group in `/proc/PID/stat`: the third field behind the name in parentheses.
-fn group_in(stat: &str) -> Option<i32> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(2)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -85,12 +112,6 @@ mod tests {
         ] {
             assert!(!home_in(other, folder), "{other:?}");
         }
-    }
-
-    #[test]
-    fn the_group_is_found_behind_any_name() {
-        assert_eq!(group_in("12 (a) b) R 1 77 77 0 -1"), Some(77));
-        assert_eq!(group_in("12 (a"), None);
     }
 
     #[test]
@@ -118,5 +139,35 @@ mod tests {
         assert_eq!(outside.try_wait().expect("asks"), None);
         outside.kill().expect("ends");
         outside.wait().expect("ends");
+    }
+    #[test]
+    fn what_such_a_process_started_is_killed_though_it_left_group_and_environment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (seen, home) = (folder.path().join("seen"), folder.path().join("home"));
+        let script = "env -i setsid sh -c 'echo $$ > \"$1\".new; mv \"$1\".new \"$1\"; exec sleep 60' sh \"$0\" & wait";
+        let mut parent = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(&seen)
+            .env("HOME", &home)
+            .spawn()
+            .expect("starts");
+        while !seen.exists() {
+            std::thread::yield_now();
+        }
+        let child: i32 = fs::read_to_string(&seen)
+            .expect("a number")
+            .trim()
+            .parse()
+            .expect("a number");
+        assert!(kill(folder.path()) >= 2);
+        assert!(!parent.wait().expect("ends").success());
+        let lives = || {
+            processes()
+                .iter()
+                .any(|process| process.pid == child && !process.dead)
+        };
+        while lives() {
+            std::thread::yield_now();
+        }
     }
 }

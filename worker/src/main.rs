@@ -4,7 +4,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use worker::{app, cli, steps};
+use worker::{app, cli, leftovers, steps};
 
 /// Threads for what computes; the rest waits. More would only cost memory.
 const THREADS: usize = 2;
@@ -13,6 +13,10 @@ const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     let arguments = cli::Cli::parse();
+    if let (Some(cli::Command::Guard), Some(folder)) = (&arguments.command, &arguments.state_dir) {
+        leftovers::guard(folder);
+        return ExitCode::SUCCESS;
+    }
     service::tasks::end_process_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

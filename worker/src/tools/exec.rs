@@ -6,6 +6,7 @@
 //!
 //! Must not: interpret output, or decide what a failure means.
 
+mod guardian;
 mod limits;
 mod output;
 mod processes;
@@ -26,7 +27,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 
+pub(crate) use self::processes::{Process, processes};
 pub use self::{
+    guardian::Guardian,
     limits::Limits,
     output::Kept,
     result::{End, ExecError, ExecResult},

@@ -9,11 +9,12 @@ pub(super) const MARKER: &str = "AGENTD_EXEC";
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
-    pub(super) pid: i32,
-    pub(super) parent: i32,
-    pub(super) group: i32,
-    pub(super) dead: bool,
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// It has ended, and its parent has not looked yet.
+    pub(crate) dead: bool,
 }
 
 impl Process {
@@ -40,7 +41,7 @@ impl Process {
 }
 
 /// Every process that can be seen.
-pub(super) fn processes() -> Vec<Process> {
+pub(crate) fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -191,6 +191,11 @@ impl Drop for Tree {
     }
 }
 
+/// Enters a child that is no tree and outlives them all.
+pub(super) fn set_apart(pid: u32) {
+    roots().insert(pid as i32);
+}
+
 fn roots() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     ROOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
