@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim demo bench dev
+.PHONY: help build check fmt test sim chaos demo bench dev
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ test: ## install what the tests need, then check and test everything
 sim: ## a million random schedules of both sides, and the exhaustive model of the lease; AGENTD_SEED=… replays one, AGENTD_SCHEDULES=… sets how many
 	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p e2e --test sim -- --nocapture
 	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p controller --lib orchestrator::tests::walk
+
+chaos: ## faults on the real binaries, many times each (an hour or more); AGENTD_CHAOS=… sets how many percent of it, AGENTD_SEED=… repeats
+	scripts/test-deps.sh
+	$(CARGO) build --workspace --bins --locked
+	AGENTD_CHAOS=$(or $(AGENTD_CHAOS),100) $(CARGO) test --locked -p e2e --test chaos -- --nocapture --test-threads 1
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo

@@ -11,7 +11,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # packages: those of "COMMAND:PACKAGE" whose command is not there
 packages=()
-for pair in git:git make:make mosquitto_sub:mosquitto-clients node:nodejs python3:python3 shellcheck:shellcheck; do
+pairs=(faketime:faketime git:git make:make mosquitto_sub:mosquitto-clients node:nodejs python3:python3
+    shellcheck:shellcheck strace:strace)
+# only root can cut a file system off
+[ "$(id -u)" -ne 0 ] || pairs+=(xfs_io:xfsprogs)
+for pair in "${pairs[@]}"; do
     has "${pair%%:*}" || packages+=("${pair#*:}")
 done
 if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -1,8 +1,9 @@
 //! One request over a plain socket: tests send what no client library would.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -37,39 +38,73 @@ impl Answer {
 ///
 /// The body is written beside the reading, so that a server may refuse it half-way.
 pub fn request(address: &str, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    let authorization = token.map_or(String::new(), |token| {
-        format!("Authorization: Bearer {token}\r\n")
-    });
+    let headers = token.map_or(String::new(), bearer);
+    try_request(address, method, path, &headers, body, Duration::MAX).expect("the server answers")
+}
+
+/// The header that shows a token.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// The same for a server that may be gone, or be silent for `patience`; `headers` are whole lines.
+pub fn try_request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+    patience: Duration,
+) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    let limit = (patience != Duration::MAX).then_some(patience);
+    stream.set_read_timeout(limit)?;
+    stream.set_write_timeout(limit)?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).expect("the head is taken");
-    let mut sender = stream.try_clone().expect("a second handle");
+    stream.write_all(head.as_bytes())?;
+    let mut sender = stream.try_clone()?;
     let mut answer = vec![];
-    std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         // a refused body breaks the pipe; the answer says why
         scope.spawn(move || sender.write_all(body).is_ok());
         let mut piece = [0; 16 * 1024];
-        while let Ok(count @ 1..) = stream.read(&mut piece) {
-            answer.extend_from_slice(&piece[..count]);
-        }
+        let ended = loop {
+            match stream.read(&mut piece) {
+                Ok(0) => break Ok(()),
+                Ok(count) => answer.extend_from_slice(&piece[..count]),
+                Err(error) => break Err(error),
+            }
+        };
         // lets the writer go, should the server have stopped reading without a word
         let _ = stream.shutdown(std::net::Shutdown::Both);
+        ended
     });
-    parse(&String::from_utf8_lossy(&answer))
+    parse(&answer).ok_or_else(|| {
+        ended
+            .err()
+            .unwrap_or_else(|| io::Error::other("no whole HTTP answer"))
+    })
 }
 
-fn parse(text: &str) -> Answer {
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no HTTP answer: {text:?}"));
-    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok());
-    Answer {
-        status: status.unwrap_or_else(|| panic!("no status: {head:?}")),
-        headers: head.to_lowercase(),
-        body: body.to_owned(),
-    }
+/// `None` for one that was cut.
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let headers = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let body = &bytes[end + 4..];
+    let announced = headers
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let announced = announced.and_then(|length| length.trim().parse().ok());
+    let status = headers.split_whitespace().nth(1)?.parse().ok()?;
+    announced
+        .is_none_or(|length: usize| length == body.len())
+        .then(|| Answer {
+            status,
+            body: String::from_utf8_lossy(body).into_owned(),
+            headers,
+        })
 }

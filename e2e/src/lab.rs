@@ -66,6 +66,8 @@ impl Lab {
             state: state.to_owned(),
             config: file,
             process: None,
+            wrapper: vec![],
+            environment: vec![],
             http: "127.0.0.1:0".to_owned(),
             mqtt: "127.0.0.1:0".to_owned(),
             log: self.path("agentd.log"),
@@ -84,6 +86,7 @@ impl Lab {
             state: self.path(name),
             log: self.path(&format!("{name}.log")),
             process: None,
+            environment: vec![],
         };
         worker.spawn(&["join", &token, "--name", name]);
         eventually(&format!("worker {name} to be online"), || {
@@ -104,6 +107,8 @@ pub struct Controller {
     pub state: PathBuf,
     config: PathBuf,
     process: Option<Child>,
+    wrapper: Vec<String>,
+    environment: Vec<(String, String)>,
     http: String,
     mqtt: String,
     log: PathBuf,
@@ -112,18 +117,8 @@ pub struct Controller {
 impl Controller {
     /// Starts it, again on the ports that it had before.
     pub fn start(&mut self) {
-        let endpoints = self.state.join("endpoints.json");
-        // a stale file would name ports that nobody listens on yet
-        let _ = fs::remove_file(&endpoints);
-        let mut command = Command::new(binary("agentd"));
-        command
-            .arg("--config")
-            .arg(&self.config)
-            .arg("--state-dir")
-            .arg(&self.state);
-        command.args(["--http", &self.http, "--mqtt", &self.mqtt]);
-        self.process = Some(spawn(&mut command, &self.log));
-        let log = self.log.clone();
+        self.spawn();
+        let (endpoints, log) = (self.state.join("endpoints.json"), self.log.clone());
         let found: Value = eventually("agentd to listen", || {
             let text = fs::read_to_string(&endpoints).ok()?;
             serde_json::from_str(&text).ok()
@@ -136,6 +131,47 @@ impl Controller {
         });
     }
 
+    /// The same without waiting for it to be ready; it must have run before.
+    pub fn spawn(&mut self) {
+        // a stale file would name ports that nobody listens on yet
+        let _ = fs::remove_file(self.state.join("endpoints.json"));
+        let agentd = binary("agentd");
+        let mut command = match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(agentd);
+                command
+            }
+            None => Command::new(agentd),
+        };
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--state-dir")
+            .arg(&self.state)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(["--http", &self.http, "--mqtt", &self.mqtt]);
+        self.process = Some(spawn(&mut command, &self.log));
+    }
+
+    /// From the next start on, runs it through this program, which must become it.
+    pub fn run_through(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// From the next start on, adds these variables and no others.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        let owned = environment.iter();
+        self.environment = owned
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+    }
+
+    /// Its process, while it runs.
+    pub fn process(&mut self) -> &mut Child {
+        self.process.as_mut().expect("agentd was started")
+    }
+
     /// Ends it at once, as a power cut does.
     pub fn kill(&mut self) {
         end(&mut self.process);
@@ -143,17 +179,17 @@ impl Controller {
 
     /// Ends it in order, as a service manager does.
     pub fn stop(&mut self) {
-        let Some(child) = &mut self.process else { return };
-        let pid = child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "cannot signal {pid}");
-        eventually("agentd to stop", || child.try_wait().expect("a child"));
-        self.process = None;
+        stop(&mut self.process, "agentd");
     }
 
     /// `http://host:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    /// `host:port` of the API.
+    pub fn http(&self) -> &str {
+        &self.http
     }
 
     /// `host:port` of the broker.
@@ -232,12 +268,14 @@ pub struct Worker {
     pub state: PathBuf,
     log: PathBuf,
     process: Option<Child>,
+    environment: Vec<(String, String)>,
 }
 
 impl Worker {
     fn spawn(&mut self, args: &[&str]) {
         let mut command = Command::new(binary("agent-worker"));
         command.args(args).arg("--state-dir").arg(&self.state);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(spawn(&mut command, &self.log));
     }
 
@@ -251,9 +289,27 @@ impl Worker {
         end(&mut self.process);
     }
 
+    /// Ends it in order, as a service manager does.
+    pub fn stop(&mut self) {
+        stop(&mut self.process, &self.name);
+    }
+
     /// Starts it again with the credential that it has.
     pub fn start(&mut self) {
         self.spawn(&[]);
+    }
+
+    /// From the next start on, adds these variables and no others.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        let owned = environment.iter();
+        self.environment = owned
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+    }
+
+    /// Its process, while it runs.
+    pub fn process(&mut self) -> &mut Child {
+        self.process.as_mut().expect("the worker was started")
     }
 }
 
@@ -279,6 +335,21 @@ fn spawn(command: &mut Command, log: &Path) -> Child {
         .stderr(errors)
         .spawn()
         .expect("the binary starts")
+}
+
+/// Sends a signal by its name, such as `STOP`.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "cannot signal {pid}");
+}
+
+fn stop(process: &mut Option<Child>, name: &str) {
+    let Some(child) = process else { return };
+    signal(child.id(), "TERM");
+    eventually(&format!("{name} to stop"), || child.try_wait().expect("a child"));
+    *process = None;
 }
 
 fn end(process: &mut Option<Child>) {

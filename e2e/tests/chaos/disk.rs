@@ -1,0 +1,79 @@
+//! A file system of a test's own, on which disks can fail.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use e2e::eventually;
+
+/// Mounted on a folder; unmounted with the test.
+pub(crate) struct Disk {
+    pub(crate) folder: PathBuf,
+    image: PathBuf,
+}
+
+impl Disk {
+    /// A new file system of this kind in an image; why not, where that is impossible.
+    pub(crate) fn new(kind: &str, megabytes: u32, parent: &Path) -> Result<Self, String> {
+        let (folder, image) = (parent.join("disk"), parent.join("image"));
+        fs::create_dir(&folder).map_err(|error| error.to_string())?;
+        let size = format!("{megabytes}M");
+        done("truncate", &["-s", &size, text(&image)])?;
+        let quiet_and_anyway = if kind == "ext4" {
+            ["-q", "-F"]
+        } else {
+            ["-q", "-f"]
+        };
+        done(
+            &format!("mkfs.{kind}"),
+            &[&quiet_and_anyway[..], &[text(&image)]].concat(),
+        )?;
+        let disk = Self { folder, image };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        done("mount", &["-o", "loop", text(&self.image), text(&self.folder)])
+    }
+
+    /// What was not synced is gone from now on, and nothing can be written any more.
+    pub(crate) fn cut_power(&self) -> Result<(), String> {
+        done("xfs_io", &["-x", "-c", "shutdown", text(&self.folder)])
+    }
+
+    /// What a start of the machine does; nobody may have a file open.
+    pub(crate) fn restore_power(&self) {
+        eventually("the disk to be unmounted", || {
+            done("umount", &[text(&self.folder)]).ok()
+        });
+        self.mount().expect("the disk can be mounted again");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // lazily, should a process still have a file open
+        let _ = done("umount", &["-l", text(&self.folder)]);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
+/// Runs a program; the error is its last line.
+fn done(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    output
+        .status
+        .success()
+        .then_some(())
+        .ok_or(format!("{program}: {errors}"))
+}

@@ -1,0 +1,70 @@
+//! A controller, its workers, and clients who write down what they are told.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use e2e::{Controller, Lab, Worker};
+
+use crate::{
+    dice::Dice,
+    history::History,
+    storm::{Storm, Weather},
+    verdict::Verdict,
+};
+
+/// How long everything may take to come to its end.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// One test's processes and what is known about them.
+pub(crate) struct Scene {
+    pub(crate) controller: Controller,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) history: Arc<History>,
+    pub(crate) dice: Dice,
+    seed: u64,
+    /// Last, so that its files are there as long as anybody writes or reads them.
+    _lab: Lab,
+}
+
+impl Scene {
+    pub(crate) fn new(config: &str) -> Self {
+        let lab = Lab::new();
+        let state = lab.path("controller");
+        Self::at(lab, &state, config)
+    }
+
+    /// With the controller's state in this folder.
+    pub(crate) fn at(lab: Lab, state: &Path, config: &str) -> Self {
+        let dice = Dice::new();
+        let seed = dice.seed();
+        let controller = lab.controller_at(state, config);
+        let workers = ["one", "two"].map(|name| lab.worker(&controller, name)).into();
+        let history = Arc::new(History::new(&lab));
+        Self {
+            controller,
+            workers,
+            history,
+            dice,
+            seed,
+            _lab: lab,
+        }
+    }
+
+    /// Begins to submit and to look.
+    pub(crate) fn storm(&mut self, leaves: bool) -> Storm {
+        let weather = Weather {
+            clients: 3,
+            longest_ms: 300,
+            leaves,
+        };
+        Storm::begin(&self.controller, &self.history, &mut self.dice, weather)
+    }
+
+    /// Waits for every job, stops the controller and judges.
+    pub(crate) fn end(mut self, storm: Storm) -> Verdict {
+        storm.end(PATIENCE);
+        self.controller.stop();
+        let verdict = Verdict::of(&self.history, &self.controller.state);
+        verdict.passes(self.seed);
+        verdict
+    }
+}
