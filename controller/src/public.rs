@@ -2,6 +2,7 @@
 //! every event, live log lines, and the one topic that takes commands.
 
 mod command;
+mod decision;
 mod summary;
 
 use std::{

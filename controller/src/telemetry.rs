@@ -222,7 +222,12 @@ impl Telemetry {
             Refusal::NotApplicable => "not_applicable",
             Refusal::Removed => "removed",
             Refusal::Unknown(_) => "unknown",
-            Refusal::JobState { .. } | Refusal::GroupFull { .. } | Refusal::Salvage(_) => OTHER,
+            Refusal::JobState { .. }
+            | Refusal::GroupFull { .. }
+            | Refusal::Salvage(_)
+            | Refusal::NotAwaiting { .. }
+            | Refusal::Decided { .. }
+            | Refusal::Changed { .. } => OTHER,
         };
         self.numbers.messages_ignored.with([reason]).inc();
         debug!(worker, kind, reason, "ignored {kind} of {worker}: {refusal}");

@@ -9,7 +9,7 @@ use protocol::http::{
 };
 use reqwest::{
     Certificate, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_TYPE, HeaderMap, IF_MATCH},
 };
 use serde::de::DeserializeOwned;
 
@@ -80,6 +80,17 @@ impl Client {
         key: &str,
     ) -> Result<E::Response, CliError> {
         let request = self.build(endpoint).timeout(CALL).header(IDEMPOTENCY_KEY, key);
+        let response = self.send(request).await?;
+        self.read_json(response).await
+    }
+
+    /// The same about a thing that was looked at: refused if it has changed since.
+    pub(crate) async fn call_about<E: Endpoint>(
+        &self,
+        endpoint: &E,
+        etag: &str,
+    ) -> Result<E::Response, CliError> {
+        let request = self.build(endpoint).timeout(CALL).header(IF_MATCH, etag);
         let response = self.send(request).await?;
         self.read_json(response).await
     }

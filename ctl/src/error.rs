@@ -183,6 +183,7 @@ pub(crate) const fn exit_of(code: problem::Code) -> Exit {
         | Api::MissingBlob
         | Api::IdempotencyMismatch
         | Api::Conflict
+        | Api::PreconditionFailed
         | Api::WrongOffset
         | Api::WrongHash
         | Api::TooLarge

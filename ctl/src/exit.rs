@@ -40,7 +40,9 @@ pub(crate) enum Exit {
 impl Exit {
     /// What a job that does not go on by itself says; `None` while it does.
     pub(crate) fn of_job(job: &JobView) -> Option<Self> {
-        let awaits = job.steps.iter().any(|step| step.state == StepState::Awaiting);
+        let any = |state| job.steps.iter().any(|step| step.state == state);
+        // a step that will be tried again goes on without anybody
+        let awaits = any(StepState::Awaiting) && !any(StepState::RetryWait);
         match job.state {
             JobState::Succeeded => Some(Self::Done),
             JobState::Failed | JobState::Parked if job.budget_spent => Some(Self::BudgetSpent),

@@ -38,8 +38,23 @@ impl Answer {
 ///
 /// The body is written beside the reading, so that a server may refuse it half-way.
 pub fn request(address: &str, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Answer {
-    let headers = token.map_or(String::new(), bearer);
-    try_request(address, method, path, &headers, body, Duration::MAX).expect("the server answers")
+    request_with(address, method, path, token, &[], body)
+}
+
+/// The same with more headers.
+pub fn request_with(
+    address: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut lines = token.map_or(String::new(), bearer);
+    for (name, value) in headers {
+        lines.push_str(&format!("{name}: {value}\r\n"));
+    }
+    try_request(address, method, path, &lines, body, Duration::MAX).expect("the server answers")
 }
 
 /// The header that shows a token.

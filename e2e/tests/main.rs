@@ -1,5 +1,7 @@
 //! The real binaries together, seen from where a person stands.
 
+#[path = "parts/approvals.rs"]
+mod approvals;
 #[path = "parts/bad_input/mod.rs"]
 mod bad_input;
 #[path = "parts/commands.rs"]

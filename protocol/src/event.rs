@@ -16,7 +16,8 @@ text_enum! {
         JobCreated = "job_created",
         /// A job changed its state; data: `from`, `state`, `reason?`.
         JobState = "job_state",
-        /// A step changed its state; data: `from`, `state`, `worker?`, `model?`, `number?`, `error?`.
+        /// A step changed its state; data: `from`, `state`, `worker?`, `model?`, `number?`, `error?`,
+        /// and of an approval `until?` or `decided?`.
         StepState = "step_state",
         /// An attempt said how far it is; data: `note`, `fraction?`, `usage`, `worker`, `model?`.
         Progress = "progress",

@@ -4,6 +4,7 @@
 //! No I/O, no clock, no business logic: a type here means the same in the
 //! controller, the worker and the command line.
 
+pub mod approval;
 pub mod artifact;
 pub mod codec;
 pub mod documents;

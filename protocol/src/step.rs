@@ -136,6 +136,8 @@ text_enum! {
         Killed = "killed",
         /// A tool, runtime or model that the step needs is not there.
         Missing = "missing",
+        /// A person refused it.
+        Rejected = "rejected",
     }
 }
 

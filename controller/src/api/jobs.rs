@@ -4,7 +4,7 @@ use axum::{Extension, Json, extract::State};
 use protocol::{
     http::{
         Page,
-        jobs::{DecideStep, JobView, ListJobs, SalvageAttempt, Why},
+        jobs::{JobView, ListJobs, SalvageAttempt, Why},
         problem::{Code, Problem},
     },
     job::JobState,
@@ -19,7 +19,7 @@ use crate::{
 use super::{
     Api,
     auth::Caller,
-    extract::{Body, OfJob, OfStep, Params},
+    extract::{Body, OfJob, Params},
     problem::{ApiError, ApiResult, not_found},
 };
 
@@ -82,7 +82,8 @@ pub(super) async fn show(State(api): State<Api>, job: OfJob) -> ApiResult<Json<J
     view(&api, &job).await
 }
 
-async fn view(api: &Api, job: &OfJob) -> ApiResult<Json<JobView>> {
+/// The job as it is on disk.
+pub(super) async fn view(api: &Api, job: &OfJob) -> ApiResult<Json<JobView>> {
     let (id, number) = (job.id, job.number);
     let view = api
         .readers
@@ -207,34 +208,4 @@ const fn ended_as(state: JobState) -> &'static str {
         JobState::Cancelled => "was cancelled",
         _ => "goes on",
     }
-}
-
-/// No step waits for a person yet: workflows with approvals cannot be loaded.
-async fn decide(api: &Api, job: &OfJob, step: &OfStep) -> ApiResult<Json<JobView>> {
-    let Json(view) = view(api, job).await?;
-    let found = view.steps.iter().find(|known| known.key == step.0);
-    let found = found.ok_or_else(|| not_found("step", &step.0, "agentctl show JOB lists the steps"))?;
-    let detail = format!(
-        "step {} is {} and waits for nobody's decision",
-        found.key, found.state
-    );
-    Err(Problem::new(Code::Conflict, detail).into())
-}
-
-pub(super) async fn approve(
-    State(api): State<Api>,
-    job: OfJob,
-    step: OfStep,
-    Body(_): Body<DecideStep>,
-) -> ApiResult<Json<JobView>> {
-    decide(&api, &job, &step).await
-}
-
-pub(super) async fn reject(
-    State(api): State<Api>,
-    job: OfJob,
-    step: OfStep,
-    Body(_): Body<DecideStep>,
-) -> ApiResult<Json<JobView>> {
-    decide(&api, &job, &step).await
 }

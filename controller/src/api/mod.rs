@@ -2,6 +2,7 @@
 //!
 //! Handlers check and translate; decisions are the engine's, facts the tables'.
 
+pub mod approvals;
 pub mod artifacts;
 pub mod attempts;
 pub mod auth;

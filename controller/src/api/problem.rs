@@ -94,14 +94,21 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
             Refusal::Unknown(_) | Refusal::Removed => Code::NotFound,
+            Refusal::Changed { .. } => Code::PreconditionFailed,
             Refusal::JobState { .. }
             | Refusal::GroupFull { .. }
             | Refusal::Salvage(_)
+            | Refusal::NotAwaiting { .. }
+            | Refusal::Decided { .. }
             | Refusal::StaleSession
             | Refusal::StaleAttempt
             | Refusal::NotApplicable => Code::Conflict,
         };
-        Problem::new(code, refusal.to_string()).into()
+        let problem = Problem::new(code, refusal.to_string());
+        match refusal {
+            Refusal::Changed { .. } => problem.hint("look at it again: agentctl show JOB").into(),
+            _ => problem.into(),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::S
 use crate::authorize::Need;
 
 use super::{
-    Api, artifacts, attempts, auth, backup, events, jobs, logs, openapi, server, status, submit, tokens,
-    workers, workflows,
+    Api, approvals, artifacts, attempts, auth, backup, events, jobs, logs, openapi, server, status, submit,
+    tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -96,6 +96,12 @@ pub const ROUTES: &[Route] = &[
         "/v1/jobs/{job}/steps/{step}/log",
         READ,
         "Read or follow a step's log",
+    ),
+    route(
+        Method::GET,
+        "/v1/jobs/{job}/steps/{step}/approval",
+        READ,
+        "Show what a waiting step asks",
     ),
     route(
         Method::POST,
@@ -261,8 +267,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/jobs/{job}/events", get(events::follow_job))
         .route("/v1/events", get(events::list_or_follow))
         .route("/v1/jobs/{job}/steps/{step}/log", get(logs::read))
-        .route("/v1/jobs/{job}/steps/{step}/approve", post(jobs::approve))
-        .route("/v1/jobs/{job}/steps/{step}/reject", post(jobs::reject))
+        .route("/v1/jobs/{job}/steps/{step}/approval", get(approvals::show))
+        .route("/v1/jobs/{job}/steps/{step}/approve", post(approvals::approve))
+        .route("/v1/jobs/{job}/steps/{step}/reject", post(approvals::reject))
         .route("/v1/jobs/{job}/artifacts", get(artifacts::list))
         .route("/v1/jobs/{job}/artifacts/{*name}", get(artifacts::download))
         .route("/v1/attempts/{attempt}/spec", get(attempts::spec))

@@ -8,6 +8,7 @@ use axum::{
 };
 use protocol::{
     http::status::{DiskUsed, Status},
+    step::StepState,
     worker::{Wanted, WorkerState},
 };
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ fn counts(world: &World) -> Status {
         uptime_s: 0,
         queue_depth: world.ready.len() as u64,
         running: workers().map(|worker| u64::from(worker.used)).sum(),
+        awaiting: awaiting(world),
         jobs_open: world.jobs.len() as u64,
         workers_online: workers()
             .filter(|worker| worker.state == WorkerState::Online)
@@ -96,6 +98,12 @@ fn counts(world: &World) -> Status {
         disk_used: DiskUsed::default(),
         models: world.models.aliases.keys().cloned().collect(),
     }
+}
+
+/// Steps that wait for a person.
+fn awaiting(world: &World) -> u64 {
+    let steps = world.jobs.values().flat_map(|job| &job.steps);
+    steps.filter(|step| step.state == StepState::Awaiting).count() as u64
 }
 
 fn disk_used(api: &Api) -> DiskUsed {

@@ -333,7 +333,7 @@ fn collect_agents<'a>(steps: impl Iterator<Item = &'a StepDef>, found: &mut Vec<
         match &def.kind {
             StepKind::Agent { role, .. } => found.push((def, role)),
             StepKind::Block { steps, .. } => collect_agents(steps.values(), found),
-            StepKind::Run { .. } | StepKind::Use(_) => {}
+            StepKind::Run { .. } | StepKind::Use(_) | StepKind::Approval(_) => {}
         }
     }
 }

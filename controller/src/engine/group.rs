@@ -161,7 +161,10 @@ impl Group {
             return Ok(());
         }
         match event {
-            Event::CancelJob(job) | Event::RetryJob(job) | Event::ResumeJob(job)
+            Event::CancelJob(job)
+            | Event::RetryJob(job)
+            | Event::ResumeJob(job)
+            | Event::DecideStep { job, .. }
                 if !core.world.jobs.contains_key(job) =>
             {
                 self.fetch(core, *job)?;

@@ -68,7 +68,8 @@ const fn is_its_own_fault(class: ErrorClass) -> bool {
         | ErrorClass::Budget
         | ErrorClass::Spec
         | ErrorClass::Exit
-        | ErrorClass::Check => true,
+        | ErrorClass::Check
+        | ErrorClass::Rejected => true,
         ErrorClass::RateLimited
         | ErrorClass::Quota
         | ErrorClass::Provider

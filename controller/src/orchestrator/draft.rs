@@ -234,6 +234,13 @@ impl Draft<'_> {
                 data["model"] = json!(model);
             }
         }
+        match &step.approval {
+            Some(wait) if state == StepState::Awaiting => data["until"] = json!(wait.until),
+            Some(wait) if wait.decided.is_some() && state.is_terminal() => {
+                data["decided"] = json!(wait.decided);
+            }
+            _ => {}
+        }
         if let (true, Some(error)) = (state != StepState::Running, &step.error) {
             data["error"] = json!(error);
         }

@@ -7,10 +7,14 @@ use protocol::{
     id::{AttemptId, JobId, WorkerId},
     job::{JobState, StepKey},
     message::{FromWorker, Session, StepResult},
+    step::StepState,
     worker::Wanted,
 };
 
-use super::world::{Job, Worker};
+use super::{
+    approval::Decision,
+    world::{Job, Worker},
+};
 
 /// One thing that happened.
 pub enum Event {
@@ -32,6 +36,15 @@ pub enum Event {
         attempt: AttemptId,
         /// What the tables say about its late outcome.
         facts: Facts,
+    },
+    /// A person decides about a step that waits for one (rule 15).
+    DecideStep {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: StepKey,
+        /// What is decided, by whom.
+        decision: Decision,
     },
     /// A person stops or resumes dispatch as a whole.
     PauseDispatch(bool),
@@ -106,6 +119,28 @@ pub enum Refusal {
     /// The attempt has no late outcome that could be salvaged.
     #[error("{0}")]
     Salvage(&'static str),
+    /// The step waits for nobody's decision.
+    #[error("step {step} is {state} and waits for nobody's decision")]
+    NotAwaiting {
+        /// The step.
+        step: StepKey,
+        /// How far it is.
+        state: StepState,
+    },
+    /// The opposite was decided before.
+    #[error("step {step} was already {decided}")]
+    Decided {
+        /// The step.
+        step: StepKey,
+        /// What was decided, by whom.
+        decided: String,
+    },
+    /// What the decision is about is not what the person has looked at.
+    #[error("what step {step} asks about has changed since it was looked at: the diff changed")]
+    Changed {
+        /// The step.
+        step: StepKey,
+    },
     /// An older session, or one that has not said Hello.
     #[error("the message belongs to another session")]
     StaleSession,

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::workflow::model::StepKind;
 
 use super::{
+    approval::waited,
     draft::Draft,
     event::Refusal,
     settle::{ended, top_steps},
@@ -113,8 +114,13 @@ impl Draft<'_> {
         let Some(timeout) = job.workflow.timeout else {
             return;
         };
+        if job.steps.iter().any(|step| step.state == StepState::Awaiting) {
+            // the time that a person takes does not count; the decision looks again
+            return;
+        }
         let since = job.revived_at.unwrap_or(job.created_at);
-        let left = (since + SignedDuration::from_millis(timeout.0 as i64)).duration_since(self.now.wall);
+        let limit = SignedDuration::from_millis(timeout.0 as i64) + waited(job, since, self.now.wall);
+        let left = (since + limit).duration_since(self.now.wall);
         if left.is_positive() {
             let due = self.now.mono + left.as_millis() as u64;
             self.world.timers.insert((due, Timer::Job(id)));
@@ -213,6 +219,7 @@ impl Draft<'_> {
         step.excluded.clear();
         step.skipped_by_need = false;
         step.error = None;
+        step.approval = None;
         if exhausted {
             self.grant_rounds(id, key);
         }

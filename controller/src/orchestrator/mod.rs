@@ -6,6 +6,7 @@
 //! a simulator. The engine owns the world, writes the changes down, and lets
 //! the effects out only after the commit. Rule numbers are those of the design.
 
+pub mod approval;
 pub mod attempt;
 pub mod budget;
 pub mod checkpoint;
@@ -47,6 +48,7 @@ pub fn decide(draft: &mut Draft<'_>, event: Event) -> Result<(), Refusal> {
             attempt,
             facts,
         } => draft.salvage(job, &step, attempt, &facts),
+        Event::DecideStep { job, step, decision } => draft.decide_step(job, &step, decision),
         Event::PauseDispatch(paused) => {
             draft.pause_dispatch(paused);
             Ok(())

@@ -149,7 +149,8 @@ fn salvageable(job: &Job, key: &StepKey, attempt: AttemptId, facts: &Facts) -> R
     Ok(late.clone())
 }
 
-/// Whether a later round began, or a step ran that comes after this one or after a block around it.
+/// Whether a later round began, or a step ran or was decided that comes after this one or after a block
+/// around it.
 fn has_gone_on(job: &Job, step: &Step) -> bool {
     let mut inner = step;
     let mut before = BTreeSet::from([&step.key]);
@@ -179,7 +180,8 @@ fn has_gone_on(job: &Job, step: &Step) -> bool {
         }
         later.extend(found);
     }
+    let decided = |step: &Step| step.approval.as_ref().is_some_and(|wait| wait.decided.is_some());
     job.steps
         .iter()
-        .any(|other| later.contains(&other.key) && !other.attempts.is_empty())
+        .any(|other| later.contains(&other.key) && (!other.attempts.is_empty() || decided(other)))
 }

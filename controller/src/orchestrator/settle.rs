@@ -76,6 +76,7 @@ fn new_step(key: StepKey, path: Vec<String>, position: String, needs: Vec<StepKe
         round: 0,
         last_round: 0,
         checkpoint: None,
+        approval: None,
     }
 }
 
@@ -163,16 +164,26 @@ impl Draft<'_> {
         }
     }
 
-    /// A step whose turn has come: a block starts its steps, anything else waits for a worker.
+    /// A step whose turn has come: a block starts its steps, an approval waits for a person, anything
+    /// else for a worker.
     fn begin(&mut self, id: JobId, key: &StepKey) {
         let retries = self.world.limits.infra_retries;
         self.step_mut(id, key).infra_left = retries;
         let job = &self.world.jobs[&id];
         let step = job.step(key).expect("listed by the caller");
-        if !matches!(job.def(step).kind, StepKind::Block { .. }) {
-            self.set_step_state(id, key, StepState::Ready);
-            return;
+        match &job.def(step).kind {
+            StepKind::Block { .. } => self.begin_block(id, key),
+            StepKind::Approval(approval) => {
+                let approval = approval.clone();
+                self.ask_person(id, key, &approval);
+            }
+            StepKind::Agent { .. } | StepKind::Run { .. } | StepKind::Use(_) => {
+                self.set_step_state(id, key, StepState::Ready);
+            }
         }
+    }
+
+    fn begin_block(&mut self, id: JobId, key: &StepKey) {
         match self.max_rounds(id, key) {
             Ok(last_round) => {
                 let wall = self.now.wall;
@@ -370,7 +381,13 @@ impl Draft<'_> {
         };
         let all_wait = job.steps.iter().all(waits);
         match job.state {
-            JobState::Running if all_wait => self.set_job_state(id, JobState::Waiting, None),
+            JobState::Queued | JobState::Running if all_wait => {
+                self.set_job_state(id, JobState::Waiting, None);
+            }
+            // a person was asked before anything was dispatched
+            JobState::Waiting if !all_wait && job.started_at.is_none() => {
+                self.set_job_state(id, JobState::Queued, None);
+            }
             JobState::Waiting if !all_wait => self.set_job_state(id, JobState::Running, None),
             _ => {}
         }

@@ -45,8 +45,9 @@ pub fn step_spec(world: &World, job: &Job, step: &Step, worker: &Worker) -> Resu
         }),
         StepKind::Run { command } => Work::Run(run_command(command, &scope).map_err(|e| wrong("run", &e))?),
         StepKind::Use(tool) => Work::Use(*tool),
-        StepKind::Block { .. } => {
-            return Err(StepError::new(ErrorClass::Spec, "a block is never assigned"));
+        StepKind::Approval(_) | StepKind::Block { .. } => {
+            let message = format!("a step of kind `{}` is never assigned", def.kind.name());
+            return Err(StepError::new(ErrorClass::Spec, message));
         }
     };
     let with = match template::render(&Value::Object(def.with.clone()), &scope) {

@@ -1,5 +1,6 @@
 //! The rules of the design one by one, and whole jobs.
 
+mod approvals;
 mod checkpoints;
 mod jobs;
 mod late;

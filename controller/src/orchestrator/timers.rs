@@ -16,7 +16,7 @@ pub enum Timer {
     Attempt(AttemptId),
     /// Hard limit of an attempt.
     Hard(AttemptId),
-    /// A step's wait before its next attempt.
+    /// A step's wait before its next attempt, or for a person.
     Step(JobId, StepKey),
     /// A job's whole time limit.
     Job(JobId),
@@ -28,6 +28,10 @@ pub enum Timer {
 
 /// Deadlines handled in one decision, so that a burst does not hold the writer for long.
 const BATCH: usize = 1000;
+
+/// A wait by the wall clock is looked at again after at most 10 minutes: somebody may set the clock,
+/// as every machine does that boots in 1970.
+const LOOK_AGAIN_MS: u64 = 600_000;
 
 impl Draft<'_> {
     /// Handles what is due now.
@@ -62,21 +66,22 @@ impl Draft<'_> {
         }
     }
 
-    /// Rule 15: the wait before the next attempt is over, by the wall clock.
+    /// Rule 15: the wait before the next attempt, or for a person, is over by the wall clock.
     fn step_due(&mut self, job: JobId, key: &StepKey) {
-        let Some(step) = self
-            .world
-            .step(job, key)
-            .filter(|step| step.state == StepState::RetryWait)
-        else {
+        let Some(step) = self.world.step(job, key) else {
             return;
         };
-        let wait = step
-            .not_before
-            .map_or(0, |until| until.duration_since(self.now.wall).as_millis());
+        let (state, until) = match step.state {
+            StepState::RetryWait => (step.state, step.not_before),
+            StepState::Awaiting => (step.state, step.approval.as_ref().map(|wait| wait.until)),
+            _ => return,
+        };
+        let wait = until.map_or(0, |until| until.duration_since(self.now.wall).as_millis());
         if wait > 0 {
-            let due = self.now.mono + wait as u64;
+            let due = self.now.mono + LOOK_AGAIN_MS.min(wait as u64);
             self.world.timers.insert((due, Timer::Step(job, key.clone())));
+        } else if state == StepState::Awaiting {
+            self.wait_is_over(job, key);
         } else {
             self.set_step_state(job, key, StepState::Ready);
             self.settle(job);

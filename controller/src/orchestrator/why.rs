@@ -11,6 +11,7 @@ use protocol::{
 use crate::queue::group_running;
 
 use super::{
+    approval::asked,
     place::{Lack, avoided, lacks},
     world::{Job, Step, World},
 };
@@ -48,7 +49,8 @@ fn summary(world: &World, job: &Job, steps: &[WhyStep]) -> String {
         );
     }
     let stuck = steps.iter().find(|step| !step.can_ever_run);
-    let waiting = steps.iter().find(|step| step.state == StepState::Ready);
+    let in_state = |state| steps.iter().find(|step| step.state == state);
+    let waiting = in_state(StepState::Ready).or_else(|| in_state(StepState::Awaiting));
     match stuck.or(waiting) {
         Some(step) => format!("job {number} waits: step {} {}", step.step, step.reason),
         None => format!("job {number} is {}", job.state),
@@ -71,7 +73,26 @@ fn explain_step(world: &World, job: &Job, step: &Step, now_mono: u64) -> WhyStep
     if step.state == StepState::Parked {
         why.hint = Some(format!("agentctl resume {}", job.number));
     }
+    if step.state == StepState::Awaiting {
+        let (number, key) = (job.number, &step.key);
+        why.hint = Some(format!(
+            "agentctl approve {number} '{key}', or agentctl reject {number} '{key}'"
+        ));
+    }
     why
+}
+
+/// Who can decide, and what becomes of the step if nobody does.
+fn awaits(job: &Job, step: &Step) -> String {
+    let who = "waits for a person's decision: whoever has a token with scope approve or admin";
+    match (&step.approval, asked(job, step)) {
+        (Some(wait), Some(approval)) => format!(
+            "{who}; if nobody decides until {}, it is {}",
+            wait.until,
+            approval.on_timeout.participle()
+        ),
+        _ => who.to_owned(),
+    }
 }
 
 fn reason(job: &Job, step: &Step) -> String {
@@ -108,7 +129,7 @@ fn reason(job: &Job, step: &Step) -> String {
             let until = step.not_before.map_or_else(String::new, |at| format!(" at {at}"));
             format!("will be tried again{until}: {error}")
         }
-        StepState::Awaiting => "waits for a person's decision".to_owned(),
+        StepState::Awaiting => awaits(job, step),
         StepState::Offered => on_worker("was offered to"),
         StepState::Running if step.attempts.is_empty() => format!("is in round {}", step.round),
         StepState::Running => on_worker("runs on"),

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use protocol::{
+    approval::Wait,
     http::jobs::Budget,
     id::{AttemptId, BootId, JobId, JobNumber, WorkerId},
     job::{JobLink, JobState, StepKey},
@@ -193,6 +194,8 @@ pub struct Step {
     pub last_round: u32,
     /// The last finished turn that a later attempt may go on from.
     pub checkpoint: Option<Checkpoint>,
+    /// For an approval: the wait for a person, once one was asked.
+    pub approval: Option<Wait>,
 }
 
 /// One attempt of a step.

@@ -1,13 +1,15 @@
 //! `agentd/command`: what a program may ask for, answered on `agentd/events`.
 
 use protocol::{
+    approval::Answer,
     http::tokens::Scope,
     id::{JobId, JobRef},
-    job::JobState,
+    job::{JobLink, JobState, StepKey},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::decision;
 use crate::{api::Api, broker::CommandIn, orchestrator::Event, state::jobs};
 
 /// What the payload says.
@@ -19,6 +21,10 @@ struct Command {
     verb: Verb,
     #[serde(default)]
     job: Option<Value>,
+    #[serde(default)]
+    step: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -46,13 +52,23 @@ pub(super) async fn obey(api: &Api, command: &CommandIn) {
         ),
     };
     let mut answer = json!({"id": id, "do": verb, "ok": outcome.is_ok()});
-    if let Err(error) = outcome {
-        answer["error"] = json!(error);
+    match outcome {
+        Ok(None) => {}
+        Ok(Some((job, step))) => {
+            answer["job"] = json!(job);
+            answer["step"] = json!(step);
+        }
+        Err(error) => answer["error"] = json!(error),
     }
     api.engine.tell(Event::CommandAnswered(answer)).await;
 }
 
-async fn carry_out(api: &Api, command: &CommandIn, wish: &Command) -> Result<(), String> {
+/// What was decided about, if that is what was asked for.
+async fn carry_out(
+    api: &Api,
+    command: &CommandIn,
+    wish: &Command,
+) -> Result<Option<(JobLink, StepKey)>, String> {
     let needed = if matches!(wish.verb, Verb::Approve | Verb::Reject) {
         Scope::Approve
     } else {
@@ -61,20 +77,37 @@ async fn carry_out(api: &Api, command: &CommandIn, wish: &Command) -> Result<(),
     if !command.identity.reaches(needed) {
         return Err(format!("this needs a token with scope {needed}"));
     }
+    let wanted = |answer| decision::Wish {
+        answer,
+        job: wish.job.as_ref(),
+        step: wish.step.as_deref(),
+        reason: wish.reason.as_deref(),
+    };
     let event = match (wish.verb, &wish.job) {
+        (Verb::Approve, _) => {
+            return decision::decide(api, command, &wanted(Answer::Approve))
+                .await
+                .map(Some);
+        }
+        (Verb::Reject, _) => {
+            return decision::decide(api, command, &wanted(Answer::Reject))
+                .await
+                .map(Some);
+        }
         (Verb::Pause, None) => Event::PauseDispatch(true),
         (Verb::Resume, None) => Event::PauseDispatch(false),
-        (Verb::Cancel, Some(job)) if job == "all" => return cancel_all(api).await,
+        (Verb::Cancel, Some(job)) if job == "all" => return cancel_all(api).await.map(|()| None),
         (Verb::Cancel, Some(job)) => Event::CancelJob(find(api, job).await?),
         (Verb::Resume, Some(job)) => Event::ResumeJob(find(api, job).await?),
         (Verb::Pause, Some(_)) => return Err("a single job cannot be paused; leave `job` out".to_owned()),
-        (Verb::Approve | Verb::Reject, _) => return Err("no step waits for a decision".to_owned()),
         (Verb::Cancel, None) => return Err("`job` is missing: a number, a UUID or \"all\"".to_owned()),
     };
-    api.engine.decide(event).await.map_err(|error| error.to_string())
+    let decided = api.engine.decide(event).await;
+    decided.map(|()| None).map_err(|error| error.to_string())
 }
 
-async fn find(api: &Api, job: &Value) -> Result<JobId, String> {
+/// The job that a payload names by number or UUID.
+pub(super) async fn find(api: &Api, job: &Value) -> Result<JobId, String> {
     let text = job.as_str().map_or_else(|| job.to_string(), str::to_owned);
     let name: JobRef = text.parse().map_err(|_| format!("there is no job {text}"))?;
     let found = api

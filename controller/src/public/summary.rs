@@ -1,6 +1,6 @@
 //! The retained summaries, built from the world when somebody wants them.
 
-use protocol::{id::JobId, topic::Topic, worker::WorkerState};
+use protocol::{id::JobId, step::StepState, topic::Topic, worker::WorkerState};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -73,10 +73,16 @@ fn of_job(job: &Job) -> Value {
         .iter()
         .map(|step| (step.key.to_string(), json!(step.state)))
         .collect();
+    let awaiting: Vec<Value> = job
+        .steps
+        .iter()
+        .filter(|step| step.state == StepState::Awaiting)
+        .map(|step| json!({"step": step.key, "until": step.approval.as_ref().map(|wait| wait.until)}))
+        .collect();
     let done = job.steps.iter().filter(|step| step.state.is_terminal()).count();
     json!({
         "job": job.link(), "title": job.title, "workflow": job.workflow.name, "state": job.state,
-        "steps": steps, "steps_done": done, "steps_total": job.steps.len(), "usage": job.usage,
+        "steps": steps, "awaiting": awaiting, "steps_done": done, "steps_total": job.steps.len(), "usage": job.usage,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::{
     orchestrator::{
         Now, World,
         timers::Timer,
-        world::{Job, Limits},
+        world::{Job, Limits, Step},
     },
     workflow::model::Workflow,
 };
@@ -100,7 +100,8 @@ fn set_timers(world: &mut World, job: &Job, now: Now) {
     if job.workflow.timeout.is_some() {
         world.timers.insert((now.mono, Timer::Job(job.id)));
     }
-    for step in job.steps.iter().filter(|step| step.state == StepState::RetryWait) {
+    let waits = |step: &&Step| matches!(step.state, StepState::RetryWait | StepState::Awaiting);
+    for step in job.steps.iter().filter(waits) {
         world
             .timers
             .insert((now.mono, Timer::Step(job.id, step.key.clone())));

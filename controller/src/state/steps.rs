@@ -1,7 +1,8 @@
 //! Rows of steps.
 
 use protocol::{
-    id::JobId, job::StepKey, message::Checkpoint, spec::WorkspaceResult, step::StepError, usage::Usage,
+    approval::Wait, id::JobId, job::StepKey, message::Checkpoint, spec::WorkspaceResult, step::StepError,
+    usage::Usage,
 };
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ struct Body {
     round: u32,
     last_round: u32,
     checkpoint: Option<Checkpoint>,
+    approval: Option<Wait>,
 }
 
 /// Writes a step.
@@ -51,6 +53,7 @@ pub(super) fn upsert(connection: &Connection, job: JobId, step: &Step) -> Result
         round: step.round,
         last_round: step.last_round,
         checkpoint: step.checkpoint.clone(),
+        approval: step.approval.clone(),
     };
     let document = to_json(&body);
     refs::note(connection, *job.uuid().as_bytes(), &document)?;
@@ -101,6 +104,7 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<Step>, S
             round: body.round,
             last_round: body.last_round,
             checkpoint: body.checkpoint,
+            approval: body.approval,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

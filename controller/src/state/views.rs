@@ -1,6 +1,7 @@
 //! Jobs as the API shows them, read from the tables.
 
 use protocol::{
+    http::approvals::ApprovalView,
     http::jobs::{AttemptView, JobView, ListJobs, RepoView, StepView},
     id::{JobId, JobNumber},
     job::JobState,
@@ -9,8 +10,11 @@ use protocol::{
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::{
-    orchestrator::world::{Attempt, Step, find_def},
-    workflow::model::Workflow,
+    orchestrator::{
+        approval::shown,
+        world::{Attempt, Step, find_def},
+    },
+    workflow::model::{StepKind, Workflow},
 };
 
 use super::{
@@ -39,12 +43,33 @@ pub fn job(connection: &Connection, id: JobId) -> Result<Option<JobView>, StateE
     let workflow = jobs::pinned(connection, &row.workflow_sha256)?;
     let mut view = summary(connection, row)?;
     let mut known = attempts::of_job(connection, id)?;
-    for step in steps::of_job(connection, id)? {
+    let steps = steps::of_job(connection, id)?;
+    let approvals: Vec<_> = steps
+        .iter()
+        .map(|step| approval(&workflow, &steps, step))
+        .collect();
+    for (step, approval) in steps.into_iter().zip(approvals) {
         let own: Vec<Attempt>;
         (own, known) = split(known, &step);
-        view.steps.push(step_view(&workflow, step, &own));
+        let mut shown = step_view(&workflow, step, &own);
+        shown.approval = approval;
+        view.steps.push(shown);
     }
     Ok(Some(view))
+}
+
+/// The wait of a step for a person, once one was asked.
+fn approval(workflow: &Workflow, steps: &[Step], step: &Step) -> Option<ApprovalView> {
+    let wait = step.approval.clone()?;
+    let StepKind::Approval(approval) = &find_def(workflow, &step.path)?.kind else {
+        return None;
+    };
+    let shown = shown(steps, step, &approval.show);
+    Some(ApprovalView {
+        wait,
+        on_timeout: approval.on_timeout,
+        show: shown.into_iter().map(|step| step.key.clone()).collect(),
+    })
 }
 
 fn split(rows: Vec<attempts::AttemptRow>, step: &Step) -> (Vec<Attempt>, Vec<attempts::AttemptRow>) {
@@ -155,6 +180,7 @@ fn step_view(workflow: &Workflow, step: Step, own: &[Attempt]) -> StepView {
         outputs: step.outputs,
         attempts: own.iter().map(attempt_view).collect(),
         needs: step.needs,
+        approval: None,
         key: step.key,
     }
 }

@@ -69,6 +69,7 @@ impl Block<'_> {
             }
             self.check_place(name, step, &path, mistakes);
             self.check_role(step, &path, mistakes);
+            self.check_approval(step, &path, mistakes);
             let scope = scope.before(self.steps, name, ring.is_some());
             scope.step(&path, step, mistakes);
             if let StepKind::Block { rounds, steps } = &step.kind {
@@ -151,6 +152,17 @@ impl Block<'_> {
         }
     }
 
+    /// Closing steps run when all else has ended, also after a cancel: nobody is there to ask.
+    fn check_approval(&self, step: &StepDef, path: &str, mistakes: &mut Mistakes) {
+        if matches!(step.kind, StepKind::Approval(_)) && self.path.starts_with("finally") {
+            mistakes.add(
+                &format!("{path}.approval"),
+                "a step of `finally` cannot wait for a person",
+                Some("ask in `steps`, before the job ends".to_owned()),
+            );
+        }
+    }
+
     fn check_place(&self, name: &str, step: &StepDef, path: &str, mistakes: &mut Mistakes) {
         for (index, other) in step.not_with.iter().enumerate() {
             let field = format!("{path}.place.not_with[{index}]");
@@ -165,6 +177,14 @@ impl Block<'_> {
                     let hint = format!("name one of its steps: {other}.NAME");
                     mistakes.add(&field, format!("`{other}` is a block"), Some(hint));
                 }
+                Some(StepDef {
+                    kind: StepKind::Approval(_),
+                    ..
+                }) => mistakes.add(
+                    &field,
+                    format!("`{other}` is an approval: it runs on no worker"),
+                    None,
+                ),
                 Some(_) => {}
                 None => {
                     let known: Vec<String> = self

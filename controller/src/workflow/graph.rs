@@ -124,7 +124,7 @@ pub fn cycle(steps: &Steps) -> Option<Vec<&str>> {
 fn inner(step: &StepDef) -> Option<&Steps> {
     match &step.kind {
         StepKind::Block { steps, .. } => Some(steps),
-        StepKind::Agent { .. } | StepKind::Run { .. } | StepKind::Use(_) => None,
+        StepKind::Agent { .. } | StepKind::Run { .. } | StepKind::Use(_) | StepKind::Approval(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! YAML text → checked [`Workflow`]. Reports every mistake that can be found,
 //! each with its line, field and way out. Reads no files.
 
+mod approval;
 mod command;
 mod inputs;
 mod outputs;

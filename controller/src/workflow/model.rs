@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use protocol::{
+    approval::Answer,
     duration::Millis,
     http::jobs::Budget,
     job::StepKey,
@@ -92,7 +93,7 @@ impl Workflow {
                     roles.insert(role.as_str());
                 }
                 StepKind::Block { steps, .. } => todo.extend(steps.values()),
-                StepKind::Run { .. } | StepKind::Use(_) => {}
+                StepKind::Run { .. } | StepKind::Use(_) | StepKind::Approval(_) => {}
             }
         }
         roles
@@ -223,6 +224,7 @@ impl StepDef {
             StepKind::Agent { role, .. } if role == CODER => true,
             StepKind::Agent { .. } | StepKind::Run { .. } => self.writes,
             StepKind::Use(tool) => *tool == ToolStep::Prepare,
+            StepKind::Approval(_) => false,
             StepKind::Block { steps, .. } => steps.values().any(Self::changes_files),
         }
     }
@@ -231,6 +233,7 @@ impl StepDef {
         match &self.kind {
             StepKind::Agent { .. } | StepKind::Use(_) => true,
             StepKind::Run { .. } => self.writes,
+            StepKind::Approval(_) => false,
             StepKind::Block { steps, .. } => steps.values().any(Self::needs_repo),
         }
     }
@@ -243,7 +246,10 @@ impl StepDef {
                     step.collect_requirements(key.child(name), found);
                 }
             }
-            _ => found.push((key, &self.requires)),
+            StepKind::Approval(_) => {}
+            StepKind::Agent { .. } | StepKind::Run { .. } | StepKind::Use(_) => {
+                found.push((key, &self.requires));
+            }
         }
     }
 
@@ -301,6 +307,8 @@ pub enum StepKind {
     },
     /// A tool step.
     Use(ToolStep),
+    /// A person is asked.
+    Approval(Approval),
     /// Steps of its own, perhaps in rounds.
     Block {
         /// Rounds; `None` runs the steps once.
@@ -311,15 +319,28 @@ pub enum StepKind {
 }
 
 impl StepKind {
-    /// The word for people: `agent`, `run`, `use`, `steps`.
+    /// The word for people: `agent`, `run`, `use`, `approval`, `steps`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Agent { .. } => "agent",
             Self::Run { .. } => "run",
             Self::Use(_) => "use",
+            Self::Approval(_) => "approval",
             Self::Block { .. } => "steps",
         }
     }
+}
+
+/// What a person is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// How long a person has.
+    pub timeout: Millis,
+    /// What silence means.
+    pub on_timeout: Answer,
+    /// Names of earlier steps whose results the decision is about.
+    #[serde(default)]
+    pub show: Vec<String>,
 }
 
 /// A command, with its templates.

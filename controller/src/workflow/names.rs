@@ -124,6 +124,13 @@ impl<'a> Scope<'a> {
                 after.before.extend(by_name(steps));
                 after.expression(&format!("{path}.loop.until"), &rounds.until, mistakes);
             }
+            StepKind::Approval(approval) => {
+                for (index, name) in approval.show.iter().enumerate() {
+                    if let Err((message, hint)) = self.step_named(name) {
+                        mistakes.add(&format!("{path}.approval.show[{index}]"), message, hint);
+                    }
+                }
+            }
             StepKind::Run {
                 command: CommandDef::Script { .. },
             }

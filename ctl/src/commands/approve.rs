@@ -1,14 +1,24 @@
-//! `agentctl approve`: lets a step that waits for a person go on.
+//! `agentctl approve`, and what `reject` shares with it: what is asked is shown,
+//! then decided about exactly that.
+
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
 use protocol::{
-    http::jobs::{ApproveStep, DecideStep, JobView},
+    approval::Answer,
+    http::{
+        approvals::{ApprovalDetail, ApproveStep, DecideStep, GetApproval, RejectStep},
+        jobs::JobView,
+    },
     id::JobRef,
     job::StepKey,
     step::StepState,
 };
 
-use crate::{codes::Code, error::CliError, exit::Exit, job::JobName, session::Session};
+use self::asked::lines;
+use crate::{client::Client, codes::Code, error::CliError, exit::Exit, job::JobName, session::Session};
+
+mod asked;
 
 /// Let a step that waits for a person go on
 #[derive(Debug, Args)]
@@ -21,34 +31,87 @@ pub(crate) struct Approve {
 #[derive(Debug, Args)]
 pub(crate) struct DecisionArgs {
     /// Number, UUID, @last or @failed
-    pub(super) job: JobName,
+    job: JobName,
     /// The step; may be left out if only one waits
-    pub(super) step: Option<StepKey>,
+    step: Option<StepKey>,
     /// For the record
     #[arg(long)]
-    pub(super) reason: Option<String>,
+    reason: Option<String>,
+    /// Do not ask whether it is meant
+    #[arg(short, long)]
+    yes: bool,
 }
 
 impl Approve {
     /// Does it.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, CliError> {
-        let client = session.client()?;
-        let job = self.decision.job.get(&client).await?;
-        let step = waiting_step(&job, self.decision.step)?;
-        let call = ApproveStep {
-            job: JobRef::Number(job.number),
-            step: step.clone(),
-            decision: DecideStep {
-                reason: self.decision.reason,
-            },
-        };
-        let job = client.call(&call).await?;
-        decided(session, &job, &step, "approved")
+        self.decision.decide(session, Answer::Approve).await
     }
 }
 
+impl DecisionArgs {
+    /// Shows what is asked and decides about it.
+    pub(super) async fn decide(self, session: &Session, answer: Answer) -> Result<Exit, CliError> {
+        let client = session.client()?;
+        let view = self.job.get(&client).await?;
+        let step = waiting_step(&view, self.step, answer)?;
+        let job = JobRef::Number(view.number);
+        let asked = GetApproval {
+            job,
+            step: step.clone(),
+        };
+        let asked = client.call(&asked).await?;
+        if asked.state == StepState::Awaiting && !self.yes && may_ask(session) {
+            for line in lines(&client, &view, &asked, session.out.stderr().style).await? {
+                session.out.say(&line);
+            }
+            if !is_meant(&step, view.number, answer)? {
+                session.out.say("nothing was decided");
+                return Ok(Exit::Failed);
+            }
+        }
+        let decision = DecideStep { reason: self.reason };
+        let view = send(&client, job, &asked, answer, decision).await?;
+        decided(session, &view, &step, answer)
+    }
+}
+
+/// The decision is about what was looked at: with something else it is refused.
+async fn send(
+    client: &Client,
+    job: JobRef,
+    asked: &ApprovalDetail,
+    answer: Answer,
+    decision: DecideStep,
+) -> Result<JobView, CliError> {
+    let (step, seen) = (asked.step.clone(), asked.etag.as_str());
+    match answer {
+        Answer::Approve => {
+            let call = ApproveStep { job, step, decision };
+            client.call_about(&call, seen).await
+        }
+        Answer::Reject => {
+            let call = RejectStep { job, step, decision };
+            client.call_about(&call, seen).await
+        }
+    }
+}
+
+fn may_ask(session: &Session) -> bool {
+    let looks_on = io::stdin().is_terminal() && session.out.stderr().terminal;
+    looks_on && !session.no_input && !session.out.for_machine()
+}
+
+fn is_meant(step: &StepKey, number: u64, answer: Answer) -> io::Result<bool> {
+    write!(io::stderr(), "{answer} {step} of job {number}? [y/N] ")?;
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
 /// The step that is meant, or the only one that waits for a person.
-pub(super) fn waiting_step(job: &JobView, named: Option<StepKey>) -> Result<StepKey, CliError> {
+fn waiting_step(job: &JobView, named: Option<StepKey>, answer: Answer) -> Result<StepKey, CliError> {
     let number = job.number;
     if let Some(step) = named {
         return Ok(step);
@@ -71,19 +134,14 @@ pub(super) fn waiting_step(job: &JobView, named: Option<StepKey>) -> Result<Step
             let sentence = format!("{} steps of job {number} wait for a person", waiting.len());
             Err(CliError::new(Code::StepNeeded, sentence)
                 .cause(names.join(", "))
-                .hint(format!("name one: `agentctl approve {number} '{first}'`")))
+                .hint(format!("name one: `agentctl {answer} {number} '{first}'`")))
         }
     }
 }
 
 /// Says what was decided.
-pub(super) fn decided(
-    session: &Session,
-    job: &JobView,
-    step: &StepKey,
-    word: &str,
-) -> Result<Exit, CliError> {
-    let line = format!("{step} of job {} is {word}", job.number);
+fn decided(session: &Session, job: &JobView, step: &StepKey, answer: Answer) -> Result<Exit, CliError> {
+    let line = format!("{step} of job {} is {}", job.number, answer.participle());
     session.out.one(job, &job.id.to_string(), |_| vec![line])?;
     session.out.say(&format!("next: agentctl watch {}", job.number));
     Ok(Exit::Done)
@@ -105,10 +163,10 @@ mod tests {
             let steps = keys.iter().map(|key| step(key, StepState::Awaiting)).collect();
             job(JobState::Waiting, steps)
         };
-        let one = waiting_step(&awaiting(&["approve"]), None).expect("one");
+        let one = waiting_step(&awaiting(&["approve"]), None, Answer::Approve).expect("one");
         assert_eq!(one.as_str(), "approve");
         let said = |keys: &[&str]| {
-            waiting_step(&awaiting(keys), None)
+            waiting_step(&awaiting(keys), None, Answer::Approve)
                 .expect_err("not one")
                 .render(Style::PLAIN)
         };

@@ -2,7 +2,11 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use protocol::http::jobs::{AttemptView, JobView, StepView};
+use protocol::{
+    approval::Decided,
+    http::jobs::{AttemptView, JobView, StepView},
+    job::StepKey,
+};
 
 use crate::{
     error::CliError,
@@ -68,6 +72,9 @@ fn human(job: &JobView, now: Timestamp, stream: Stream) -> Vec<String> {
     for (name, value) in &job.labels {
         fact("label", format!("{name}={value}"));
     }
+    for (key, decided) in decisions(job) {
+        fact("decision", format!("{key}: {decided}, {}", ago(decided.at, now)));
+    }
     for step in job.steps.iter().filter(|step| step.attempts.len() > 1) {
         lines.push(String::new());
         lines.extend(attempts(step, now));
@@ -82,6 +89,14 @@ fn human(job: &JobView, now: Timestamp, stream: Stream) -> Vec<String> {
     lines.push(String::new());
     lines.extend(closing(job, now));
     lines
+}
+
+/// What people have decided, or silence has.
+fn decisions(job: &JobView) -> impl Iterator<Item = (&StepKey, &Decided)> {
+    job.steps.iter().filter_map(|step| {
+        let approval = step.approval.as_ref()?;
+        Some((&step.key, approval.wait.decided.as_ref()?))
+    })
 }
 
 fn attempts(step: &StepView, now: Timestamp) -> impl Iterator<Item = String> {

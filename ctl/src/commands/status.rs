@@ -47,13 +47,14 @@ fn human(status: &Answer, url: &str, stream: Stream) -> Vec<String> {
         lines.push(format!("{name} {}", one_line(&value)));
     };
     fact("jobs", format!("{} open", status.jobs_open));
-    fact(
-        "steps",
-        format!(
-            "{} running, {} waiting for a worker",
-            status.running, status.queue_depth
-        ),
+    let mut steps = format!(
+        "{} running, {} waiting for a worker",
+        status.running, status.queue_depth
     );
+    if status.awaiting > 0 {
+        steps.push_str(&format!(", {} waiting for a person", status.awaiting));
+    }
+    fact("steps", steps);
     fact(
         "workers",
         format!("{} of {} online", status.workers_online, status.workers),

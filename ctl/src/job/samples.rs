@@ -52,6 +52,7 @@ pub(crate) fn step(key: &str, state: StepState) -> StepView {
         outputs: serde_json::Map::new(),
         attempts: vec![],
         needs: vec![],
+        approval: None,
     }
 }
 

@@ -70,6 +70,16 @@ fn a_job_that_stands_still_has_an_exit_code() {
             job(JobState::Waiting, vec![step("approve", StepState::Awaiting)]),
             Some(Exit::WaitsForPerson),
         ),
+        (
+            job(
+                JobState::Waiting,
+                vec![
+                    step("approve", StepState::Awaiting),
+                    step("plan", StepState::RetryWait),
+                ],
+            ),
+            None,
+        ),
         (job(JobState::Cancelling, vec![]), None),
         (job(JobState::Succeeded, vec![]), Some(Exit::Done)),
         (job(JobState::Failed, vec![]), Some(Exit::JobFailed)),

@@ -7,7 +7,7 @@ use protocol::{
 };
 
 use super::{
-    relative::{dollars, elapsed, tokens},
+    relative::{ago, dollars, elapsed, tokens},
     style::{Style, Tone, job_tone, step_sign},
     table::{Cell, Column, Table},
     text::{fit, width},
@@ -94,7 +94,7 @@ fn row(job: &JobView, step: &StepView, now: Timestamp) -> Vec<Cell> {
         time.unwrap_or_default().into(),
         spent(tokens(step.usage.tokens()), step.usage.tokens() == 0).into(),
         spent(dollars(step.usage.cost_microusd), step.usage.cost_microusd == 0).into(),
-        last_word(step),
+        last_word(step, now),
     ]
 }
 
@@ -112,7 +112,20 @@ fn place<'a>(job: &JobView, step: &'a StepView) -> (String, &'a str) {
     ("  ".repeat(depth), name)
 }
 
-fn last_word(step: &StepView) -> Cell {
+fn last_word(step: &StepView, now: Timestamp) -> Cell {
+    if let Some(approval) = &step.approval {
+        match &approval.wait.decided {
+            Some(decided) if step.state == StepState::Succeeded => {
+                return Cell::toned(decided.to_string(), Tone::Dim);
+            }
+            None if step.state == StepState::Awaiting => {
+                let when = ago(approval.wait.until, now);
+                let then = approval.on_timeout.participle();
+                return Cell::toned(format!("waits for a person; {then} {when}"), Tone::Alert);
+            }
+            _ => {}
+        }
+    }
     match (&step.error, &step.note) {
         (Some(error), _) if step.state != StepState::Succeeded => Cell::toned(&error.message, Tone::Bad),
         (_, Some(note)) => Cell::toned(note, Tone::Dim),

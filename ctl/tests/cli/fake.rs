@@ -114,6 +114,9 @@ fn router(world: Shared) -> Router {
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/jobs/{job}/events", get(events))
         .route("/v1/jobs/{job}/steps/{step}/log", get(log))
+        .route("/v1/jobs/{job}/steps/{step}/approval", get(approval))
+        .route("/v1/jobs/{job}/steps/{step}/approve", post(approve))
+        .route("/v1/jobs/{job}/steps/{step}/reject", post(approve))
         .route("/v1/jobs/{job}/artifacts/{*name}", get(artifact))
         .route("/v1/blobs/{sha}", patch(upload).head(offset))
         .route("/v1/status", any(html))
@@ -251,6 +254,35 @@ async fn events(State(world): State<Shared>, headers: HeaderMap) -> Response<Bod
         }
     };
     answer(200, "text/event-stream", body)
+}
+
+async fn approval(State(world): State<Shared>) -> Response<Body> {
+    let world = world.lock().expect("unpoisoned");
+    let approval = json!({
+        "since": "2026-11-24T04:00:02Z", "until": "2026-11-25T04:00:02Z", "on_timeout": "reject", "show": [],
+    });
+    let detail = json!({
+        "job": {"number": 42, "id": world.job["id"]}, "step": "only", "state": "awaiting",
+        "approval": approval, "shown": [], "etag": "\"seen\"",
+    });
+    json_answer(200, &detail)
+}
+
+/// Also rejects.
+async fn approve(
+    State(world): State<Shared>,
+    uri: axum::http::Uri,
+    headers: HeaderMap,
+    body: String,
+) -> Response<Body> {
+    let mut world = world.lock().expect("unpoisoned");
+    let seen = headers["if-match"].to_str().expect("ASCII");
+    let line = format!("POST {} {seen} {body}", uri.path());
+    world.asked.push(line);
+    if world.breaks > 0 {
+        return problem(412, "precondition_failed", "what it asks about has changed");
+    }
+    json_answer(200, &world.job)
 }
 
 async fn log(

@@ -1,5 +1,6 @@
 //! The real binary against a controller that a test scripts.
 
+mod approve;
 mod errors;
 mod fake;
 mod follow;

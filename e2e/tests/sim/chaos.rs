@@ -1,7 +1,12 @@
 //! What goes wrong in a schedule, and what people do meanwhile.
 
-use controller::orchestrator::Event;
-use protocol::{id::WorkerId, worker::Wanted};
+use controller::orchestrator::{Event, approval::Decision};
+use protocol::{
+    approval::Answer,
+    id::{JobId, WorkerId},
+    job::StepKey,
+    worker::Wanted,
+};
 
 use crate::{Broken, disk::Trouble, schedule::Schedule};
 
@@ -138,6 +143,7 @@ impl Schedule {
                 self.decide(Event::PauseDispatch(paused));
             }
             11 if self.workers.len() > 1 => self.remove_worker(),
+            12 | 13 => self.answer(job),
             _ => {
                 let wanted = [Wanted::Active, Wanted::Active, Wanted::Paused, Wanted::Draining];
                 let wanted = self.random.pick(&wanted).unwrap_or(Wanted::Active);
@@ -145,6 +151,27 @@ impl Schedule {
                     self.decide(Event::WorkerWanted { worker, wanted });
                 }
             }
+        }
+    }
+
+    /// Somebody decides about a step, whatever it waits for.
+    fn answer(&mut self, job: JobId) {
+        let steps = self
+            .controller
+            .world
+            .jobs
+            .get(&job)
+            .into_iter()
+            .flat_map(|job| &job.steps);
+        let keys: Vec<StepKey> = steps.map(|step| step.key.clone()).collect();
+        if let (Some(step), Some(answer)) = (self.random.pick(&keys), self.random.pick(Answer::ALL)) {
+            let decision = Decision {
+                answer,
+                by: "somebody".to_owned(),
+                reason: None,
+                seen: None,
+            };
+            self.decide(Event::DecideStep { job, step, decision });
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use controller::workflow::{load::load, model::Workflow, prompts::Prompts};
 
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 12] = [
     "steps:
   a:
     run: [work]
@@ -103,6 +103,28 @@ steps:
     needs: [a, b]
     run: [work]
     timeout: 1m
+",
+    "timeout: 30m
+steps:
+  a:
+    run: [work]
+  ask:
+    needs: [a]
+    approval: {timeout: 1h, on_timeout: reject, show: [a]}
+  b:
+    needs: [ask]
+    run: [work]
+",
+    "concurrency: {group: one, max: 1, on_conflict: queue}
+steps:
+  a:
+    approval: {timeout: 5m, on_timeout: approve}
+  b:
+    needs: [a]
+    run: [work]
+finally:
+  z:
+    run: [work]
 ",
 ];
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Empty, Endpoint, Method, Page, encode, query};
+use super::{Empty, Endpoint, Method, Page, approvals::ApprovalView, encode, query};
 use crate::{
     artifact::ArtifactRef,
     id::{AttemptId, JobId, JobNumber, JobRef},
@@ -151,7 +151,7 @@ pub struct RepoView {
 pub struct StepView {
     /// Its key in the job.
     pub key: StepKey,
-    /// `agent`, `run`, `use`, `steps`.
+    /// `agent`, `run`, `use`, `approval`, `steps`.
     pub kind: String,
     /// How far it is.
     pub state: StepState,
@@ -181,6 +181,9 @@ pub struct StepView {
     /// Steps that must end before this one.
     #[serde(default)]
     pub needs: Vec<StepKey>,
+    /// For an approval: the wait for a person, once one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
 }
 
 /// An attempt as the API shows it.
@@ -311,52 +314,6 @@ impl Endpoint for SalvageJob {
     fn path(&self) -> String {
         Self::ROUTE.replace("{job}", &self.job.to_string())
     }
-}
-
-/// `POST /v1/jobs/{job}/steps/{step}/approve` and `/reject`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DecideStep {
-    /// For the record.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-macro_rules! step_decisions {
-    ($($(#[$doc:meta])* $name:ident $route:literal;)+) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Serialize)]
-        pub struct $name {
-            /// Which job.
-            #[serde(skip)]
-            pub job: JobRef,
-            /// Which of its steps.
-            #[serde(skip)]
-            pub step: StepKey,
-            /// The body.
-            #[serde(flatten)]
-            pub decision: DecideStep,
-        }
-
-        impl Endpoint for $name {
-            const METHOD: Method = Method::Post;
-            const ROUTE: &'static str = $route;
-            const HAS_BODY: bool = true;
-            type Response = JobView;
-            fn path(&self) -> String {
-                Self::ROUTE
-                    .replace("{job}", &self.job.to_string())
-                    .replace("{step}", &encode(self.step.as_str()))
-            }
-        }
-    )+};
-}
-
-step_decisions! {
-    /// A person lets the step go on; the body is a [`DecideStep`].
-    ApproveStep "/v1/jobs/{job}/steps/{step}/approve";
-    /// A person refuses the step; the body is a [`DecideStep`].
-    RejectStep "/v1/jobs/{job}/steps/{step}/reject";
 }
 
 /// An artifact as the API shows it.

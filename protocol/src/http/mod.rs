@@ -1,5 +1,6 @@
 //! One HTTP call = one type, which server and clients share.
 
+pub mod approvals;
 pub mod artifacts;
 pub mod backup;
 pub mod events;

@@ -87,6 +87,8 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422;
     /// The thing is not in a state that allows this.
     Conflict = "conflict", 409;
+    /// What `If-Match` names is not how the thing is now.
+    PreconditionFailed = "precondition_failed", 412;
     /// The upload goes on at another offset.
     WrongOffset = "wrong_offset", 409;
     /// The uploaded bytes have another hash.

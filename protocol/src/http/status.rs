@@ -44,6 +44,9 @@ pub struct Status {
     pub queue_depth: u64,
     /// Attempts on workers.
     pub running: u64,
+    /// Steps that wait for a person.
+    #[serde(default)]
+    pub awaiting: u64,
     /// Jobs that have not ended.
     pub jobs_open: u64,
     /// Workers that are online.

@@ -329,7 +329,7 @@ impl Sim {
         assert_eq!(job.ended_at.is_some(), ended);
         let moves = |step: &Step| match step.state {
             StepState::Ready | StepState::RetryWait | StepState::Offered | StepState::Cancelling => true,
-            StepState::Parked => true,
+            StepState::Parked | StepState::Awaiting => true,
             StepState::Running => !step.attempts.is_empty(),
             _ => false,
         };
@@ -374,7 +374,7 @@ impl Sim {
                 "{what}: no hard limit"
             );
         }
-        if step.state == StepState::RetryWait {
+        if matches!(step.state, StepState::RetryWait | StepState::Awaiting) {
             let waits = Timer::Step(job.id, step.key.clone());
             assert!(
                 self.world.timers.iter().any(|(_, timer)| *timer == waits),

@@ -33,7 +33,7 @@ fn the_steps_of_the_builtin_workflows_are_what_they_were() {
         shown,
         [
             "ask repo=true prepare plan",
-            "implement repo=true prepare plan cycle cycle/edit cycle/check cycle/review verify deliver",
+            "implement repo=true prepare plan approve cycle cycle/edit cycle/check cycle/review verify deliver",
             "review repo=true prepare check review",
             "run repo=false run",
         ]

@@ -79,8 +79,8 @@ pub(super) fn read_timeout(
         StepKind::Agent { .. } => AGENT_TIMEOUT,
         StepKind::Run { .. } => RUN_TIMEOUT,
         StepKind::Use(_) => USE_TIMEOUT,
-        // Only steps that a worker executes have a limit; the job's own covers blocks.
-        StepKind::Block { .. } => MAX_TIME,
+        // Only steps that a worker executes have a limit here; the job's own covers blocks.
+        StepKind::Approval(_) | StepKind::Block { .. } => MAX_TIME,
     })
 }
 
@@ -98,8 +98,10 @@ pub(super) fn read_retry(field: &Field<'_>, base: RetryPolicy, mistakes: &mut Mi
         .get("on")
         .and_then(|field| field.items("a list of error classes", mistakes))
     {
+        // what a person has refused is not tried again by itself
         let words: Vec<_> = ErrorClass::ALL
             .iter()
+            .filter(|class| **class != ErrorClass::Rejected)
             .map(|class| (class.as_str(), *class))
             .collect();
         retry.on = items

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use protocol::{label::Requires, spec::ToolStep};
 use serde_json::{Map, Value};
 
-use super::{Defaults, command, outputs, policy, read_steps, rounds};
+use super::{Defaults, approval, command, outputs, policy, read_steps, rounds};
 use crate::workflow::{
     model::{CommandDef, READERS, StepDef, StepKind},
     read::{Field, Mistakes, Section},
@@ -14,7 +14,6 @@ use crate::workflow::{
 
 /// Keys of the format that this version does not act upon.
 pub(super) const LATER: &[&str] = &[
-    "approval",
     "webhook",
     "workflow",
     "external",
@@ -27,10 +26,10 @@ pub(super) const LATER: &[&str] = &[
 ];
 
 /// The keys of which a step has exactly one.
-pub(super) const KINDS: [&str; 4] = ["agent", "run", "use", "steps"];
+pub(super) const KINDS: [&str; 5] = ["agent", "run", "use", "approval", "steps"];
 
 /// Kinds of the format that this version lacks.
-const LATER_KINDS: [&str; 4] = ["approval", "webhook", "workflow", "external"];
+const LATER_KINDS: [&str; 3] = ["webhook", "workflow", "external"];
 
 /// Keys that every step may have.
 const COMMON: &[&str] = &["needs", "if", "allow_failure"];
@@ -67,14 +66,17 @@ pub(super) fn read(
     defaults: &Defaults,
     mistakes: &mut Mistakes,
 ) -> Option<StepDef> {
-    let section = field.section("a step: a map with `agent`, `run`, `use` or `steps`", mistakes)?;
+    let section = field.section(
+        "a step: a map with `agent`, `run`, `use`, `approval` or `steps`",
+        mistakes,
+    )?;
     let kind = read_kind(&section, depth, defaults, mistakes);
     allow_keys(&section, kind.as_ref(), mistakes);
     // A step of no known kind still has a name that others may need.
     let kind = kind.unwrap_or(StepKind::Run {
         command: CommandDef::Argv(vec![]),
     });
-    let is_work = !matches!(kind, StepKind::Block { .. });
+    let is_work = !matches!(kind, StepKind::Approval(_) | StepKind::Block { .. });
     Some(StepDef {
         needs: section
             .get("needs")
@@ -154,6 +156,7 @@ fn read_kind(
             command: command::read(field, section, mistakes),
         }),
         "use" => read_use(field, mistakes),
+        "approval" => Some(StepKind::Approval(approval::read(field, mistakes))),
         _ => Some(read_block(field, section, depth, defaults, mistakes)),
     }
 }
@@ -245,20 +248,25 @@ fn allow_keys(section: &Section<'_>, kind: Option<&StepKind>, mistakes: &mut Mis
         Some(StepKind::Agent { .. }) => &["model", "outputs", "with", "writes"],
         Some(StepKind::Run { .. }) => &["shell", "env", "writes", "outputs"],
         Some(StepKind::Use(_)) => &["with"],
+        Some(StepKind::Approval(_)) => &[],
         Some(StepKind::Block { .. }) => &["loop"],
         None => SPECIAL,
     };
     let work = match kind {
-        Some(StepKind::Block { .. }) => &[],
+        Some(StepKind::Approval(_) | StepKind::Block { .. }) => &[],
         _ => WORK,
     };
     let allowed = |name: &str| work.contains(&name) || own.contains(&name);
     for (name, field) in section.entries() {
         let misplaced = (WORK.contains(&name) || SPECIAL.contains(&name)) && !allowed(name);
         if misplaced && let Some(kind) = kind {
-            let hint = (name == "with").then(|| "a command gets its data by `run` and `env`".to_owned());
+            let hint = match (kind, name) {
+                (StepKind::Run { .. }, "with") => Some("a command gets its data by `run` and `env`"),
+                (StepKind::Approval(_), "timeout") => Some("write it inside: `approval: {timeout: 24h}`"),
+                _ => None,
+            };
             let message = format!("`{name}` has no meaning with `{}`", kind.name());
-            mistakes.add(&field.path, message, hint.filter(|_| kind.name() == "run"));
+            mistakes.add(&field.path, message, hint.map(str::to_owned));
         }
     }
     section.allow(&keys(), LATER, mistakes);

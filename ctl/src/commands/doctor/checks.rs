@@ -268,6 +268,7 @@ mod tests {
             uptime_s: 1,
             queue_depth: 0,
             running: 0,
+            awaiting: 0,
             jobs_open: 0,
             workers_online: 0,
             workers: 0,

@@ -88,6 +88,11 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
         "`agentctl show JOB` says how it is.",
     ),
     (
+        Code::PreconditionFailed,
+        "The thing has changed since it was looked at, such as the plan that is to be approved.",
+        "Look at it again with `agentctl show JOB`, then decide again.",
+    ),
+    (
         Code::WrongOffset,
         "An upload went on at another byte than the controller holds.",
         "Run the command again.",

@@ -81,6 +81,11 @@ fn step(random: &mut Seeded, text: &mut String, indent: usize, index: u64, block
         }
         return;
     }
+    if index != CLOSING && random.below(8) == 0 {
+        let then = ["approve", "reject"][random.below(2) as usize];
+        let _ = writeln!(text, "{pad}  approval: {{timeout: 30m, on_timeout: {then}}}");
+        return;
+    }
     if random.below(4) == 0 {
         let _ = writeln!(text, "{pad}  agent: architect\n{pad}  with: {{task: x}}");
     } else {

@@ -21,9 +21,11 @@ use std::{
 
 use jiff::SignedDuration;
 use protocol::{
+    approval::Answer,
     id::{JobId, WorkerId},
     job::JobState,
     message::{FromWorker, Session, ToWorker},
+    step::StepState,
     worker::Wanted,
 };
 use serde_json::json;
@@ -31,7 +33,7 @@ use serde_json::json;
 use self::{actor::Actor, books::Books, disk::Disk};
 use super::sim::{Seeded, Sim};
 use crate::{
-    orchestrator::{Effect, Event, Facts, why},
+    orchestrator::{Effect, Event, Facts, approval::Decision, why},
     workflow::{load::load, model::Workflow, prompts::Prompts},
 };
 
@@ -306,8 +308,9 @@ impl Walk {
         let Some(job) = self.pick(&jobs) else {
             return;
         };
-        let what = self.random.below(14);
+        let what = self.random.below(16);
         match what {
+            14 | 15 => self.answer(job),
             0 | 1 => self.decide(Event::CancelJob(job)),
             2..=4 => self.decide(Event::RetryJob(job)),
             5 | 6 => self.decide(Event::ResumeJob(job)),
@@ -330,6 +333,31 @@ impl Walk {
                 let worker = self.a_worker().expect("there are always some");
                 self.decide(Event::WorkerWanted { worker, wanted });
             }
+        }
+    }
+
+    /// Somebody decides about a step, more often than not about one that waits for it.
+    fn answer(&mut self, job: JobId) {
+        let anything = self.chance(4);
+        let steps = self
+            .sim
+            .world
+            .jobs
+            .get(&job)
+            .into_iter()
+            .flat_map(|job| &job.steps);
+        let steps: Vec<_> = steps
+            .filter(|step| anything || step.state == StepState::Awaiting)
+            .map(|step| step.key.clone())
+            .collect();
+        if let (Some(step), Some(answer)) = (self.pick(&steps), self.pick(Answer::ALL)) {
+            let decision = Decision {
+                answer,
+                by: "somebody".to_owned(),
+                reason: None,
+                seen: None,
+            };
+            self.decide(Event::DecideStep { job, step, decision });
         }
     }
 

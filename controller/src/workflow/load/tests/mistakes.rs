@@ -185,15 +185,15 @@ fn a_step_has_exactly_one_kind_and_the_keys_of_that_kind() {
     for (step, expected) in [
         (
             "[ls]",
-            "line 3, steps.a: expected a step: a map with `agent`, `run`, `use` or `steps`, found a list",
+            "line 3, steps.a: expected a step: a map with `agent`, `run`, `use`, `approval` or `steps`, found a list",
         ),
         (
             "{needs: []}",
-            "line 3, steps.a: a step needs one of agent, run, use, steps",
+            "line 3, steps.a: a step needs one of agent, run, use, approval, steps",
         ),
         (
             "{run: [ls], use: check}",
-            "line 3, steps.a: a step has exactly one of agent, run, use, steps, not run and use [make two steps of it]",
+            "line 3, steps.a: a step has exactly one of agent, run, use, approval, steps, not run and use [make two steps of it]",
         ),
         (
             "{use: chek}",
@@ -296,7 +296,7 @@ fn what_comes_later_says_so() {
             format!("line 3, steps.a.{key}: `{key}` is not supported yet in this version")
         );
     }
-    for key in ["approval", "webhook", "workflow", "external"] {
+    for key in ["webhook", "workflow", "external"] {
         assert_eq!(
             in_steps(&format!("  a:\n    {key}: x")),
             format!("line 4, steps.a.{key}: `{key}` is not supported yet in this version")
@@ -602,5 +602,50 @@ fn a_workflow_is_not_endless() {
     assert_eq!(
         in_steps(&steps.join("\n")),
         "line 2, steps: 201 steps are more than 200"
+    );
+}
+
+#[test]
+fn every_mistake_of_an_approval_is_reported() {
+    for (step, expected) in [
+        (
+            "{approval: yes}",
+            "line 4, steps.b.approval: expected an approval: {timeout: 24h, on_timeout: reject, show: [plan]}, found text",
+        ),
+        (
+            "{approval: {show: [a]}}",
+            "line 4, steps.b.approval.show[0]: the step `a` is read, but need not have ended here [add `a` to `needs`]",
+        ),
+        (
+            "{approval: {timeout: 31d}}",
+            "line 4, steps.b.approval.timeout: 31d is longer than 30d",
+        ),
+        (
+            "{approval: {}, timeout: 1h}",
+            "line 4, steps.b.timeout: `timeout` has no meaning with `approval` [write it inside: `approval: {timeout: 24h}`]",
+        ),
+        (
+            "{approval: {}, requires: {os: linux}}",
+            "line 4, steps.b.requires: `requires` has no meaning with `approval`",
+        ),
+        (
+            "{run: [ls], approval: {}}",
+            "line 4, steps.b: a step has exactly one of agent, run, use, approval, steps, not run and approval [make two steps of it]",
+        ),
+    ] {
+        let found = in_steps(&format!("  a: {{run: [ls]}}\n  b: {step}"));
+        assert_eq!(found, expected, "{step}");
+    }
+    let several = "  b: {approval: {timeout: never, on_timeout: accept, show: [c], shows: []}}";
+    let found = mistakes(&format!("name: w\nsteps:\n{several}\n"));
+    assert_eq!(found.len(), 4, "{found:#?}");
+    let closing = "  a: {run: [ls]}\nfinally:\n  b: {approval: {}}";
+    assert_eq!(
+        in_steps(closing),
+        "line 5, finally.b.approval: a step of `finally` cannot wait for a person [ask in `steps`, before the job ends]"
+    );
+    assert_eq!(
+        in_steps("  a: {approval: {}}\n  b: {run: [ls], place: {not_with: [a]}}"),
+        "line 4, steps.b.place.not_with[0]: `a` is an approval: it runs on no worker"
     );
 }
