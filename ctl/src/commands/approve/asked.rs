@@ -142,8 +142,8 @@ mod tests {
         ");
         insta::assert_snapshot!(shown("count", "run", json!({"lines": 3, "file": "a.txt"})), @r"
         outputs (count)
-          file: a.txt
           lines: 3
+          file: a.txt
         ");
         let block = json!({"edit": {}, "review": {"decision": "approve"}});
         insta::assert_snapshot!(shown("cycle", "steps", block), @r"
