@@ -8,6 +8,12 @@ use crate::workflow::{
     read::{Field, Mistakes},
 };
 
+/// Keys of `approval`.
+pub(super) const KEYS: &[&str] = &["timeout", "on_timeout", "show"];
+
+/// Words of `on_timeout`.
+pub(super) const ON_TIMEOUT: [(&str, Answer); 2] = [("approve", Answer::Approve), ("reject", Answer::Reject)];
+
 /// How long a person has if the workflow does not say: a day, as nobody watches at night.
 const TIMEOUT: Millis = Millis::from_secs(24 * 3600);
 
@@ -17,15 +23,14 @@ pub(super) fn read(field: &Field<'_>, mistakes: &mut Mistakes) -> Approval {
     let section = field.section(expected, mistakes);
     let get = |name: &str| section.as_ref().and_then(|section| section.get(name));
     if let Some(section) = &section {
-        section.allow(&["timeout", "on_timeout", "show"], &[], mistakes);
+        section.allow(KEYS, &[], mistakes);
     }
-    let words = [("approve", Answer::Approve), ("reject", Answer::Reject)];
     Approval {
         timeout: get("timeout")
             .and_then(|field| field.duration(MAX_TIME, mistakes))
             .unwrap_or(TIMEOUT),
         on_timeout: get("on_timeout")
-            .and_then(|field| field.one_of(&words, mistakes))
+            .and_then(|field| field.one_of(&ON_TIMEOUT, mistakes))
             .unwrap_or(Answer::Reject),
         show: get("show")
             .and_then(|field| field.texts("a list of steps", mistakes))

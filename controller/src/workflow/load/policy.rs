@@ -16,6 +16,12 @@ const USE_TIMEOUT: Millis = Millis::from_secs(30 * 60);
 /// Keys of `retry`.
 pub(super) const RETRY_KEYS: &[&str] = &["max", "on", "backoff"];
 
+/// Words of `retry.on`: what a person has refused is not tried again by itself.
+pub(super) fn retry_classes() -> impl Iterator<Item = ErrorClass> {
+    let all = ErrorClass::ALL.iter().copied();
+    all.filter(|class| *class != ErrorClass::Rejected)
+}
+
 /// Keys of `place`.
 pub(super) const PLACE_KEYS: &[&str] = &["not_with"];
 
@@ -98,12 +104,7 @@ pub(super) fn read_retry(field: &Field<'_>, base: RetryPolicy, mistakes: &mut Mi
         .get("on")
         .and_then(|field| field.items("a list of error classes", mistakes))
     {
-        // what a person has refused is not tried again by itself
-        let words: Vec<_> = ErrorClass::ALL
-            .iter()
-            .filter(|class| **class != ErrorClass::Rejected)
-            .map(|class| (class.as_str(), *class))
-            .collect();
+        let words: Vec<_> = retry_classes().map(|class| (class.as_str(), class)).collect();
         retry.on = items
             .iter()
             .filter_map(|item| item.one_of(&words, mistakes))

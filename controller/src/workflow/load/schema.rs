@@ -6,8 +6,8 @@ use protocol::step::ErrorClass;
 use serde_json::{Map, Value, json};
 
 use super::{
-    API, BUDGET_KEYS, CONCURRENCY_KEYS, DEFAULTS_KEYS, KEYS, ON_CONFLICT, ON_EXCEED, command, inputs,
-    outputs, policy, rounds, step,
+    API, BUDGET_KEYS, CONCURRENCY_KEYS, DEFAULTS_KEYS, KEYS, ON_CONFLICT, ON_EXCEED, approval, command,
+    inputs, outputs, policy, rounds, step,
 };
 
 /// The whole schema, in draft 7, which editors know.
@@ -123,7 +123,7 @@ fn of_retry(key: &str) -> Value {
     match key {
         "max" => json!({"type": "integer", "minimum": 0, "maximum": 20}),
         "on" => {
-            let classes: Vec<&str> = ErrorClass::ALL.iter().map(|class| class.as_str()).collect();
+            let classes: Vec<&str> = policy::retry_classes().map(ErrorClass::as_str).collect();
             json!({"type": "array", "items": {"enum": classes}})
         }
         "backoff" => json!({"type": "string", "examples": ["5s", "2s..5m"]}),
@@ -180,6 +180,7 @@ fn of_step(key: &str) -> Value {
             "anyOf": [{"type": "string"}, {"type": "array", "items": definition("plain")}],
         }),
         "use" => one_of(&step::TOOLS, "a step of agentd's own"),
+        "approval" => map(approval::KEYS, of_approval, &[]),
         "steps" => definition("steps"),
         "needs" => described("texts", "steps of the same block that come first"),
         "if" => described(
@@ -201,6 +202,15 @@ fn of_step(key: &str) -> Value {
         "env" => json!({"type": "object", "additionalProperties": definition("plain")}),
         "writes" => json!({"type": "boolean", "description": "whether its changes of files are kept"}),
         "loop" => map(rounds::KEYS, of_loop, &["max", "until"]),
+        _ => anything(),
+    }
+}
+
+fn of_approval(key: &str) -> Value {
+    match key {
+        "timeout" => described("duration", "how long a person has"),
+        "on_timeout" => one_of(&approval::ON_TIMEOUT, "what silence means"),
+        "show" => described("texts", "earlier steps whose results the decision is about"),
         _ => anything(),
     }
 }

@@ -130,6 +130,7 @@ fn nothing_is_left_undescribed() {
 fn every_reader_goes_by_a_list_of_the_schema() {
     let sources = [
         include_str!("../../load.rs"),
+        include_str!("../approval.rs"),
         include_str!("../command.rs"),
         include_str!("../inputs.rs"),
         include_str!("../outputs.rs"),
