@@ -165,14 +165,19 @@ impl Schedule {
             .flat_map(|job| &job.steps);
         let keys: Vec<StepKey> = steps.map(|step| step.key.clone()).collect();
         if let (Some(step), Some(answer)) = (self.random.pick(&keys), self.random.pick(Answer::ALL)) {
-            let decision = Decision {
-                answer,
-                by: "somebody".to_owned(),
-                reason: None,
-                seen: None,
-            };
-            self.decide(Event::DecideStep { job, step, decision });
+            self.answer_step(job, step, answer);
         }
+    }
+
+    /// Somebody decides about this step.
+    pub(crate) fn answer_step(&mut self, job: JobId, step: StepKey, answer: Answer) {
+        let decision = Decision {
+            answer,
+            by: "somebody".to_owned(),
+            reason: None,
+            seen: None,
+        };
+        self.decide(Event::DecideStep { job, step, decision });
     }
 
     fn remove_worker(&mut self) {
