@@ -266,7 +266,11 @@ impl BlobStore {
             fs::remove_file(&partial)?;
             return Err(BlobError::WrongHash { found });
         }
-        file.sync_all()?;
+        if let Err(error) = file.sync_all() {
+            // a second sync of the same file would succeed though these bytes are on no disk
+            fs::remove_file(&partial)?;
+            return Err(error.into());
+        }
         let path = self.path(sha256);
         let folder = path.parent().unwrap_or(&self.0.root);
         if !folder.exists() {
