@@ -84,23 +84,25 @@ pub(super) fn upsert(
     Ok(())
 }
 
-/// An attempt with the deadlines that its row holds, in wall milliseconds.
+/// An attempt with what its row says about its deadlines.
 pub(super) struct AttemptRow {
     pub(super) step: StepKey,
     pub(super) attempt: Attempt,
-    pub(super) hard_due_ms: Option<i64>,
+    /// How long after its next deadline its hard limit is: both were written at one moment, so that
+    /// no jump of the wall clock since then is in it.
+    pub(super) hard_after_ms: Option<i64>,
 }
 
 /// The attempts of a job, oldest first; their deadlines are still to be set.
 pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AttemptRow>, StateError> {
-    let sql = "SELECT id, step, number, worker, worker_name, state, hard_due_ms, offered_ms, started_ms, ended_ms, \
+    let sql = "SELECT id, step, number, worker, worker_name, state, hard_due_ms - due_ms, offered_ms, started_ms, ended_ms, \
                recorded, body FROM attempts WHERE job = ?1 ORDER BY step, number";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([job.uuid().as_bytes()], |row| {
         let body: Body = json(row, 11)?;
         Ok(AttemptRow {
             step: text(row, 1)?,
-            hard_due_ms: row.get(6)?,
+            hard_after_ms: row.get(6)?,
             attempt: Attempt {
                 id: AttemptId::from_uuid(id(row, 0)?),
                 number: row.get(2)?,

@@ -85,9 +85,8 @@ fn with_steps(connection: &Connection, mut job: Job, limits: &Limits, now: Now) 
             AttemptState::Cancelling => lease + limits.cancel_grace_ms,
             _ => 0,
         };
-        if let Some(hard_due) = row.hard_due_ms {
-            let left = hard_due.saturating_sub(now.wall.as_millisecond()).max(0) as u64;
-            attempt.hard_due = now.mono + left.max(limits.lease_ms);
+        if let Some(after) = row.hard_after_ms {
+            attempt.hard_due = attempt.due + after.max(0) as u64;
         }
         if let Some(step) = job.step_mut(&row.step) {
             step.attempts.push(row.attempt);

@@ -85,7 +85,7 @@ impl Controller {
             let (decided, effects) = (None, vec![]);
             return Done { decided, effects };
         }
-        self.tables.commit(&self.world, &changes, now);
+        self.tables.commit(&self.world, &changes);
         self.books
             .check(&self.world, &self.tables, &changes, revived, now);
         self.forget(&changes, &fetched);

@@ -15,12 +15,12 @@ use protocol::{
     worker::{Wanted, WorkerState},
 };
 
-/// An attempt with its hard limit in wall milliseconds.
+/// An attempt with how long its hard limit is after its next deadline.
 struct AttemptRow {
     job: JobId,
     step: StepKey,
     attempt: Attempt,
-    hard_due_ms: Option<i64>,
+    hard_after: Option<u64>,
 }
 
 /// The tables.
@@ -37,7 +37,7 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// A transaction, as `Store::save` writes it.
-    pub(crate) fn commit(&mut self, world: &World, changes: &Changes, now: Now) {
+    pub(crate) fn commit(&mut self, world: &World, changes: &Changes) {
         for id in &changes.workers {
             if let Some(worker) = world.workers.get(id) {
                 self.workers.insert(*id, worker.clone());
@@ -54,7 +54,7 @@ impl Tables {
             }
         }
         for id in &changes.attempts {
-            self.save_attempt(world, *id, now);
+            self.save_attempt(world, *id);
         }
         for result in &changes.late {
             self.late.insert(result.attempt);
@@ -64,7 +64,7 @@ impl Tables {
         }
     }
 
-    fn save_attempt(&mut self, world: &World, id: AttemptId, now: Now) {
+    fn save_attempt(&mut self, world: &World, id: AttemptId) {
         let Some((job, key)) = world.attempts.get(&id) else {
             return;
         };
@@ -74,12 +74,11 @@ impl Tables {
             return;
         };
         let limited = attempt.state.is_open() && attempt.hard_due != u64::MAX;
-        let left = attempt.hard_due.saturating_sub(now.mono) as i64;
         let row = AttemptRow {
             job: *job,
             step: key.clone(),
             attempt: attempt.clone(),
-            hard_due_ms: limited.then(|| now.wall.as_millisecond().saturating_add(left)),
+            hard_after: limited.then(|| attempt.hard_due.saturating_sub(attempt.due)),
         };
         if self.attempts.insert(id, row).is_none() {
             self.by_job.entry(*job).or_default().push(id);
@@ -130,10 +129,7 @@ impl Tables {
                 AttemptState::Cancelling => lease + limits.cancel_grace_ms,
                 _ => 0,
             };
-            attempt.hard_due = row.hard_due_ms.map_or(u64::MAX, |hard_due| {
-                let left = hard_due.saturating_sub(now.wall.as_millisecond()).max(0) as u64;
-                now.mono + left.max(limits.lease_ms)
-            });
+            attempt.hard_due = row.hard_after.map_or(u64::MAX, |after| attempt.due + after);
             if let Some(step) = job.step_mut(&row.step) {
                 step.attempts.push(attempt);
             }
