@@ -1,7 +1,8 @@
 //! A file system of a test's own, on which disks can fail.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -16,16 +17,15 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// A new file system of this kind in an image; why not, where that is impossible.
-    pub(crate) fn new(kind: &str, megabytes: u32, parent: &Path) -> Result<Self, String> {
-        let (folder, image) = (parent.join("disk"), parent.join("image"));
+    /// A new file system of this kind on this new folder; why not, where that is impossible.
+    pub(crate) fn new(kind: &str, megabytes: u32, folder: PathBuf) -> Result<Self, String> {
+        let image = folder.with_extension("image");
         fs::create_dir(&folder).map_err(|error| error.to_string())?;
         let size = format!("{megabytes}M");
         done("truncate", &["-s", &size, text(&image)])?;
-        let quiet_and_anyway = if kind == "ext4" {
-            ["-q", "-F"]
-        } else {
-            ["-q", "-f"]
+        let quiet_and_anyway = match kind {
+            "ext4" => ["-q", "-F"],
+            _ => ["-q", "-f"],
         };
         done(
             &format!("mkfs.{kind}"),
@@ -51,6 +51,30 @@ impl Disk {
             done("umount", &[text(&self.folder)]).ok()
         });
         self.mount().expect("the disk can be mounted again");
+    }
+
+    /// Makes it unwritable, or writable again.
+    pub(crate) fn remount(&self, how: &str) -> Result<(), String> {
+        done("mount", &["-o", &format!("remount,{how}"), text(&self.folder)])
+    }
+
+    /// Takes what is left of it.
+    pub(crate) fn fill(&self) {
+        let mut filling = File::create(self.filling()).expect("room for a name");
+        for size in [64 * 1024, 512] {
+            while filling.write_all(&vec![0; size]).is_ok() {}
+        }
+        // delayed allocation finds out only now
+        let _ = filling.sync_all();
+    }
+
+    /// Gives it back.
+    pub(crate) fn free(&self) {
+        fs::remove_file(self.filling()).expect("it was filled");
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.folder.join("filling")
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kill -9` at random under load.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{orphans::Orphans, say, scene::Scene, size, spread, start};
 
@@ -84,4 +84,55 @@ fn both_sides_killed_at_once_come_back() {
         "{deaths} kills of both with {left} programs: {verdict}; answering after {}",
         spread(&mut times)
     ));
+}
+
+/// Calls of the system around which a kill is most likely to tear something apart: before a
+/// sync of the database, a write to it, an answer or a message, a file's final name.
+const POINTS: [&str; 5] = ["fdatasync", "pwrite64", "sendto", "fsync", "rename"];
+
+#[test]
+fn a_controller_killed_before_any_call_of_the_system_loses_nothing() {
+    if !e2e::repo::has("strace") {
+        e2e::skip("strace is not installed: kills at chosen calls of the system were not tested");
+        return;
+    }
+    let mut scene = Scene::new("");
+    let storm = scene.storm(false);
+    let mut hit = 0;
+    for number in 0..size(8, 200) {
+        let point = POINTS[number as usize % POINTS.len()];
+        let inject = format!("inject={point}:signal=KILL:when={}", 1 + scene.dice.below(40));
+        let trace = format!("trace={point}");
+        scene.controller.kill();
+        scene.controller.run_through(&[
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ]);
+        scene.controller.spawn();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(4) {
+            if scene.controller.process().try_wait().expect("a child").is_some() {
+                hit += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    scene.controller.kill();
+    scene.controller.run_through(&[]);
+    start(&mut scene.controller);
+    let verdict = scene.end(storm);
+    say(&format!(
+        "{hit} kills of agentd at a call of the system: {verdict}"
+    ));
+    assert!(hit > 0, "no kill came");
+    assert_eq!(verdict.ran_again(), 0, "its workers lived: no command runs twice");
 }

@@ -5,14 +5,21 @@
 //! form; `AGENTD_CHAOS=100` (`make chaos`) the whole, smaller numbers that many percent
 //! of it. `AGENTD_SEED` repeats the faults of a run, as far as real processes repeat.
 
+mod clocks;
 mod dice;
 mod disk;
+mod frozen;
 mod history;
 mod kills;
+mod network;
 mod orphans;
 mod power;
+mod proxy;
+mod room;
 mod scene;
+mod stops;
 mod storm;
+mod syncs;
 mod verdict;
 
 use std::{

@@ -1,6 +1,8 @@
 //! The power goes: what was not synced is lost, and what was acknowledged must be there.
 
-use e2e::Lab;
+use std::fs;
+
+use e2e::{Lab, eventually, lab::signal};
 
 use crate::{disk::Disk, say, scene::Scene, size, spread, start};
 
@@ -9,7 +11,7 @@ const MEGABYTES: u32 = 320;
 
 fn cuts(kind: &str, count: u64) {
     let lab = Lab::new();
-    let disk = match Disk::new(kind, MEGABYTES, &lab.path("")) {
+    let disk = match Disk::new(kind, MEGABYTES, lab.path("disk")) {
         Ok(disk) => disk,
         Err(why) => {
             e2e::skip(&format!("power cuts of {kind} were not tested: {why}"));
@@ -21,6 +23,8 @@ fn cuts(kind: &str, count: u64) {
     let mut times = vec![];
     for number in 0..count {
         scene.dice.pause(50, 500);
+        let pid = scene.controller.process().id();
+        stand_still(pid);
         if let Err(why) = disk.cut_power() {
             assert_eq!(number, 0, "the disk cannot be cut off any more: {why}");
             e2e::skip(&format!("power cuts of {kind} were not tested: {why}"));
@@ -28,6 +32,7 @@ fn cuts(kind: &str, count: u64) {
         }
         // a disk may be gone for a while before the machine is
         if scene.dice.one_in(2) {
+            signal(pid, "CONT");
             scene.dice.pause(0, 100);
         }
         scene.controller.kill();
@@ -44,6 +49,23 @@ fn cuts(kind: &str, count: u64) {
         spread(&mut times)
     ));
     assert_eq!(verdict.ran_again(), 0, "its workers lived: no command runs twice");
+}
+
+/// Stops a process between two calls of the system: a file system that is shut down while a sync
+/// waits may let that sync succeed and lose what it was for, which no power cut does.
+fn stand_still(pid: u32) {
+    signal(pid, "STOP");
+    let stopped = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    eventually("all threads to stand still", || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task"))
+            .expect("a process")
+            .flatten();
+        threads.all(stopped).then_some(())
+    });
 }
 
 #[test]
