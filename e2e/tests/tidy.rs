@@ -86,6 +86,7 @@ const RULES: &[Rule] = &[
         place: Place::Only(&[
             "worker/src/tools/exec.rs",
             "worker/src/tools/exec/guardian.rs",
+            "worker/src/sandbox/inside.rs",
             "ctl/src/",
         ]),
     },

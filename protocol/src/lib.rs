@@ -17,6 +17,7 @@ pub mod label;
 pub mod message;
 pub mod model;
 pub mod provider;
+pub mod sandbox;
 pub mod spec;
 pub mod step;
 pub mod topic;

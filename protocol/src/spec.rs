@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{artifact::BlobRef, documents::EditProtocol, duration::Millis, model::Candidate};
+use crate::{
+    artifact::BlobRef, documents::EditProtocol, duration::Millis, model::Candidate, sandbox::SandboxLevel,
+};
 
 /// One step, ready to be executed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,12 @@ pub struct StepSpec {
     /// The files that it works on; `None` for a job without a repository.
     #[serde(default)]
     pub workspace: Option<WorkspaceRef>,
+    /// The least sandbox level at which its tools may run; `None` is what the worker's owner allows.
+    #[serde(default)]
+    pub sandbox: Option<SandboxLevel>,
+    /// Hosts that it asks for; `packages` stands for the worker's package sources.
+    #[serde(default)]
+    pub network: Vec<String>,
     /// Time limit of one check command (`limits.check_s`).
     #[serde(default = "default_check_limit")]
     pub check_limit: Millis,

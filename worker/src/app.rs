@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attempt::{Attempts, StepRunner, Workshop},
     cli::{self, Cli, Command},
-    config::{Config, SandboxLevel},
+    config::Config,
     folder::StateFolder,
     inventory::{self, Found, Inventory},
     join,
@@ -32,6 +32,7 @@ use crate::{
     leftovers,
     link::{Address, Link},
     outbox::Outbox,
+    sandbox::Sandbox,
     session::{self, Held, Identity, Machine, Session, SessionParts},
     telemetry,
     tools::{environment::Toolchains, exec::Guardian},
@@ -77,9 +78,13 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
     };
     clear_up(&folder)?;
     let toolchains = Toolchains::of_this_process();
+    let program = std::env::current_exe().context("this program cannot find itself")?;
+    let sandbox = Sandbox::probe(&config.sandbox, &toolchains, folder.root(), program).await;
+    let sandbox = Arc::new(sandbox.context("the sandbox for tools cannot be prepared")?);
     let providers = own_providers(&config)?;
     let labels = config.labels.clone();
-    let mut inventory = Inventory::new(toolchains.clone(), &providers, labels, folder.root().to_owned());
+    let state = folder.root().to_owned();
+    let mut inventory = Inventory::new(toolchains.clone(), &providers, labels, state, sandbox.clone());
     let found = inventory.look().await;
     let credential = match (plan, credential) {
         (Some(plan), _) => {
@@ -96,6 +101,7 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
         folder,
         credential,
         toolchains,
+        sandbox,
         providers,
         inventory,
         found,
@@ -138,6 +144,7 @@ struct Worker {
     folder: StateFolder,
     credential: WorkerCredential,
     toolchains: Toolchains,
+    sandbox: Arc<Sandbox>,
     providers: Vec<ProviderDefinition>,
     inventory: Inventory,
     found: Found,
@@ -220,7 +227,7 @@ impl Worker {
             self.config.slots,
             labels,
         );
-        telemetry::sandbox(SandboxLevel::None);
+        telemetry::sandbox(&self.sandbox);
         match &opened.damage {
             None => {}
             Some(Damage::TornTail(bytes)) => {
@@ -278,7 +285,7 @@ impl Worker {
             .as_ref()
             .unwrap_or(&self.credential.http_url);
         let controller = Controller::new(base, Some(self.credential.secret.clone()))?;
-        let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone())?;
+        let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone(), self.sandbox.clone())?;
         Ok(Workshop {
             runner: self.runner.clone(),
             blobs: BlobCache::new(self.folder.blobs(), controller.clone()),
@@ -295,7 +302,7 @@ impl Worker {
     }
 }
 
-fn open_workspaces(root: &Path, toolchains: Toolchains) -> anyhow::Result<Workspaces> {
-    Workspaces::new(root, WorkspaceLimits::default(), toolchains)
+fn open_workspaces(root: &Path, toolchains: Toolchains, sandbox: Arc<Sandbox>) -> anyhow::Result<Workspaces> {
+    Workspaces::new(root, WorkspaceLimits::default(), toolchains, sandbox)
         .with_context(|| format!("work trees cannot be kept in {}", root.display()))
 }

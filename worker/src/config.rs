@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::{label::Labels, provider::ProviderConfig};
+use protocol::{
+    label::Labels,
+    provider::ProviderConfig,
+    sandbox::{self, SandboxLevel},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
@@ -63,29 +67,6 @@ pub struct SandboxConfig {
     /// Hosts that steps may ask for; `packages` stands for the machine's package sources.
     #[serde(deserialize_with = "null_as_empty")]
     pub network: Vec<String>,
-}
-
-/// How much a tool is kept from the machine, least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SandboxLevel {
-    /// Own process group, scrubbed environment, private HOME, limits.
-    None,
-    /// Landlock or a part of the namespaces, seccomp, limits.
-    Basic,
-    /// All namespaces, seccomp, limits.
-    Strong,
-}
-
-impl SandboxLevel {
-    /// The word that configurations and labels use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Basic => "basic",
-            Self::Strong => "strong",
-        }
-    }
 }
 
 impl Default for Config {
@@ -151,6 +132,17 @@ impl Settings for Config {
                     "expected a whole path, starting with /",
                 ));
             }
+        }
+        for (i, entry) in self.sandbox.network.iter().enumerate() {
+            if let Some(mistake) = sandbox::network_mistake(entry) {
+                return Err(Invalid::new(format!("sandbox.network[{i}]"), mistake));
+            }
+        }
+        if self.labels.values(sandbox::LABEL).next().is_some() {
+            return Err(Invalid::new(
+                format!("labels.{}", sandbox::LABEL),
+                "this label says what was probed and cannot be set; see `sandbox.allow`",
+            ));
         }
         for (key, value) in self.labels.iter() {
             if !is_label_part(key) || !is_label_part(value) {
@@ -254,8 +246,10 @@ mod tests {
         let config = Config::default();
         assert_eq!(read(DEFAULTS), Ok(config.clone()));
         assert_eq!((config.slots, config.controller), (2, None));
-        assert!(config.sandbox.allow.contains(&SandboxLevel::None));
-        assert!(config.sandbox.network.is_empty() && config.providers.is_empty());
+        let allowed: Vec<SandboxLevel> = config.sandbox.allow.iter().copied().collect();
+        assert_eq!(allowed, [SandboxLevel::Basic, SandboxLevel::Strong]);
+        assert_eq!(config.sandbox.network, ["packages"]);
+        assert!(config.providers.is_empty());
     }
 
     #[test]
@@ -302,6 +296,14 @@ mod tests {
             (
                 "sandbox: {read_only: [opt]}",
                 "w.yaml:1: `sandbox.read_only[0]` = \"opt\": expected a whole path, starting with /",
+            ),
+            (
+                "sandbox: {network: [\"https://x.org\"]}",
+                "w.yaml:1: `sandbox.network[0]` = \"https://x.org\": a host is named without scheme and path, such as crates.example.org",
+            ),
+            (
+                "labels: {sandbox: strong}",
+                "w.yaml:1: `labels.sandbox` = \"strong\": this label says what was probed and cannot be set; see `sandbox.allow`",
             ),
             (
                 "labels: {room: the attic}",

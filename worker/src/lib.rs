@@ -15,6 +15,7 @@ pub mod link;
 pub mod llm;
 pub mod log;
 pub mod outbox;
+pub mod sandbox;
 pub mod session;
 pub mod slots;
 pub mod steps;

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use worker::{app, cli, leftovers, steps};
+use worker::{app, cli, leftovers, sandbox::inside, steps};
 
 /// Threads for what computes; the rest waits. More would only cost memory.
 const THREADS: usize = 2;
@@ -12,6 +12,10 @@ const THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == inside::WORD) {
+        return inside::become_tool(words);
+    }
     let arguments = cli::Cli::parse();
     if let (Some(cli::Command::Guard), Some(folder)) = (&arguments.command, &arguments.state_dir) {
         leftovers::guard(folder);

@@ -10,11 +10,12 @@ use protocol::{
     job::{JobLink, StepKey},
     label::Labels,
     message::CancelReason,
+    sandbox::{SandboxLevel, UNAVAILABLE},
     step::Outcome,
 };
 use tracing::{error, info, warn};
 
-use crate::config::SandboxLevel;
+use crate::sandbox::Sandbox;
 
 /// The process works.
 pub fn started(name: &str, state_dir: &Path, slots: u32, labels: &Labels) {
@@ -22,16 +23,28 @@ pub fn started(name: &str, state_dir: &Path, slots: u32, labels: &Labels) {
     info!(name, %state_dir, slots, %labels, "{name} starts with {slots} slots, state in {state_dir}; labels: {labels}");
 }
 
-/// At which level tools will run; the lowest one is said loudly.
-pub fn sandbox(level: SandboxLevel) {
-    let word = level.as_str();
-    if level == SandboxLevel::None {
+/// At which level tools will run, and why at no better one; less than `strong` is said loudly.
+pub fn sandbox(sandbox: &Sandbox) {
+    let (word, means) = (
+        sandbox.level().map_or(UNAVAILABLE, SandboxLevel::as_str),
+        sandbox.means(),
+    );
+    if sandbox.level() == Some(SandboxLevel::Strong) {
+        info!(sandbox = word, "tools run at sandbox level {word}: {means}");
+    } else {
+        let lacks = sandbox.lacks().join("; ");
+        let why = if lacks.is_empty() {
+            "its configuration allows no more"
+        } else {
+            &lacks
+        };
         warn!(
             sandbox = word,
-            "tools run without a sandbox: own process group, scrubbed environment and limits only"
+            why, "tools run at sandbox level {word}: {means}. No better level: {why}"
         );
-    } else {
-        info!(sandbox = word, "tools run at sandbox level {word}");
+    }
+    for line in sandbox.left_out() {
+        warn!("{line}");
     }
 }
 

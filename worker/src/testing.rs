@@ -24,6 +24,7 @@ use sha2::Digest as _;
 use crate::{
     agents::memory::Transcript,
     log::LogSink,
+    sandbox::{Cage, Sandbox},
     steps::{Blobs, Checkpoints, ProviderSource, StepContext, Stop},
     tools::{
         environment::Toolchains,
@@ -112,7 +113,15 @@ impl Bench {
             file_urls: true,
             ..WorkspaceLimits::default()
         };
-        Arc::new(Workspaces::new(state, limits, Toolchains::of_this_process()).unwrap())
+        Arc::new(
+            Workspaces::new(
+                state,
+                limits,
+                Toolchains::of_this_process(),
+                Arc::new(Sandbox::none()),
+            )
+            .unwrap(),
+        )
     }
 
     /// A repository with these files in one commit on `main`.
@@ -167,6 +176,8 @@ impl Bench {
                 outputs: std::collections::BTreeMap::new(),
                 writes: false,
                 workspace,
+                sandbox: None,
+                network: vec![],
                 check_limit: protocol::duration::Millis::from_secs(120),
             },
             log: self.log.clone(),
@@ -242,4 +253,9 @@ pub(crate) async fn git(dir: &Path, args: &[&str]) -> String {
         .expect("git starts");
     assert!(result.success(), "git {args:?}: {}", result.stderr.text());
     result.stdout.text().trim().to_owned()
+}
+
+/// Where tests run what they wrote themselves.
+pub(crate) fn uncaged() -> Cage {
+    Cage::new(Arc::new(Sandbox::none()))
 }

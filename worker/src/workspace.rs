@@ -31,6 +31,7 @@ use self::{mirror::Mirror, slot::Slots};
 pub use self::{prune::Pruned, tree::Workspace};
 use crate::{
     log::LogSink,
+    sandbox::Sandbox,
     steps::{Blobs, StepContext, Stop},
     tools::environment::Toolchains,
 };
@@ -94,13 +95,19 @@ pub struct Workspaces {
     state_dir: PathBuf,
     limits: WorkspaceLimits,
     toolchains: Toolchains,
+    sandbox: Arc<Sandbox>,
     mirrors: Mutex<HashMap<String, Arc<Mirror>>>,
     slots: Slots,
 }
 
 impl Workspaces {
-    /// Work trees below `state_dir` (folders `mirrors`, `trees`, `caches`).
-    pub fn new(state_dir: &Path, limits: WorkspaceLimits, toolchains: Toolchains) -> io::Result<Self> {
+    /// Work trees below `state_dir` (folders `mirrors`, `trees`, `caches`), whose tools run in `sandbox`.
+    pub fn new(
+        state_dir: &Path,
+        limits: WorkspaceLimits,
+        toolchains: Toolchains,
+        sandbox: Arc<Sandbox>,
+    ) -> io::Result<Self> {
         for folder in ["mirrors", "trees", "caches"] {
             std::fs::create_dir_all(state_dir.join(folder))?;
         }
@@ -108,6 +115,7 @@ impl Workspaces {
             state_dir: state_dir.to_owned(),
             limits,
             toolchains,
+            sandbox,
             mirrors: Mutex::default(),
             slots: Slots::new(state_dir.join("trees")),
         })
@@ -116,6 +124,11 @@ impl Workspaces {
     /// Where this machine's toolchains are.
     pub const fn toolchains(&self) -> &Toolchains {
         &self.toolchains
+    }
+
+    /// How this machine's tools are kept from it.
+    pub const fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.sandbox
     }
 
     /// The private home of a repository's tools, with their caches; kept between steps.

@@ -7,11 +7,12 @@ use protocol::{
     job::{JobState, StepKey},
     label::Requires,
     message::CancelReason,
+    sandbox::SandboxLevel,
     step::{AttemptState, StepState},
     worker::{Wanted, WorkerState},
 };
 
-use crate::workflow::model::StepKind;
+use crate::workflow::model::{StepDef, StepKind};
 
 use super::{
     draft::Draft,
@@ -43,6 +44,15 @@ pub enum Lack {
     NotWanted(Wanted),
     /// Labels.
     Labels(Requires),
+    /// A sandbox level.
+    Sandbox {
+        /// What the step asks for at least.
+        needs: SandboxLevel,
+        /// What the worker runs tools at; `None`: it runs none.
+        has: Option<SandboxLevel>,
+        /// Whether bubblewrap is on its machine.
+        bubblewrap: bool,
+    },
     /// A model.
     Model(String),
     /// It refused or failed the step by its own fault a moment ago.
@@ -74,6 +84,21 @@ impl fmt::Display for Lack {
             Self::NotOnline(state) => write!(f, "{state}"),
             Self::NotWanted(wanted) => write!(f, "{wanted} by a person"),
             Self::Labels(missing) => write!(f, "lacks {missing}"),
+            Self::Sandbox {
+                needs,
+                has,
+                bubblewrap,
+            } => {
+                match has {
+                    Some(has) => write!(f, "runs tools at sandbox level {has}, the step asks for {needs}")?,
+                    None => f.write_str("runs no tools: it has no sandbox level that its owner allows")?,
+                }
+                f.write_str(if *bubblewrap {
+                    " (its log says at the start why its bubblewrap gives no more)"
+                } else {
+                    " (there: sudo apt install bubblewrap, then restart agent-worker)"
+                })
+            }
             Self::Model(why) => f.write_str(why),
             Self::Excluded { for_ms } => {
                 write!(
@@ -106,6 +131,9 @@ pub fn lacks(world: &World, job: &Job, step: &Step, worker: &Worker, now_mono: u
     if !missing.is_empty() {
         return Some(Lack::Labels(missing));
     }
+    if let Some(lack) = weak_sandbox(def, worker) {
+        return Some(lack);
+    }
     if matches!(def.kind, StepKind::Agent { .. })
         && let Err(why) = models::candidates(&world.models, def, worker)
     {
@@ -123,6 +151,18 @@ pub fn lacks(world: &World, job: &Job, step: &Step, worker: &Worker, now_mono: u
     (worker.used >= worker.slots).then_some(Lack::Busy {
         used: worker.used,
         slots: worker.slots,
+    })
+}
+
+/// Whether the worker protects its machine less than the step asks for, or runs no tools at all.
+fn weak_sandbox(def: &StepDef, worker: &Worker) -> Option<Lack> {
+    let has = SandboxLevel::of(&worker.labels);
+    let needs = def.sandbox.unwrap_or(SandboxLevel::None);
+    let asks = def.sandbox.is_some() || def.runs_tools();
+    (asks && has.is_none_or(|has| has < needs)).then(|| Lack::Sandbox {
+        needs,
+        has,
+        bubblewrap: worker.labels.has("tool", "bwrap"),
     })
 }
 

@@ -68,6 +68,8 @@ pub fn step_spec(world: &World, job: &Job, step: &Step, worker: &Worker) -> Resu
         outputs: def.outputs.clone(),
         writes: def.writes,
         workspace: scope::workspace(job, step),
+        sandbox: def.sandbox,
+        network: def.network(),
         check_limit: protocol::duration::Millis(world.limits.check_ms),
     })
 }

@@ -150,7 +150,7 @@ fn reason(job: &Job, step: &Step) -> String {
 fn explain_ready(world: &World, job: &Job, step: &Step, now_mono: u64, why: &mut WhyStep) {
     why.requires = job.def(step).requires.clone();
     let avoid = avoided(job, step);
-    let mut someone = false;
+    let (mut someone, mut weak) = (false, 0);
     for worker in world
         .workers
         .values()
@@ -161,6 +161,7 @@ fn explain_ready(world: &World, job: &Job, step: &Step, now_mono: u64, why: &mut
         if let Some((_, ran)) = avoid.iter().find(|(avoided, _)| *avoided == worker.id) {
             lack = lack.or_else(|| Some(Lack::NotWith(ran.clone())));
         }
+        weak += usize::from(matches!(lack, Some(Lack::Sandbox { .. })));
         let lacks = lack.map_or_else(
             || "nothing: it is about to be offered".to_owned(),
             |lack| lack.to_string(),
@@ -175,8 +176,22 @@ fn explain_ready(world: &World, job: &Job, step: &Step, now_mono: u64, why: &mut
         why.reason = "waits for a worker, and none has joined".to_owned();
         why.hint = Some("agentctl workers join-token".to_owned());
     } else if !someone {
-        why.reason = "waits for a worker, and no worker that is online can take it".to_owned();
-        why.hint =
-            Some("start a worker that has what is missing, or give an existing one the label".to_owned());
+        why.reason = match job.def(step).sandbox {
+            Some(level) if weak > 0 => format!(
+                "waits for a worker with sandbox level {level}, and {weak} that could take it {} less",
+                if weak == 1 { "has" } else { "have" }
+            ),
+            None if weak > 0 => {
+                "waits for a worker that may run tools, and none that is online has a sandbox level \
+                                 that its owner allows"
+                    .to_owned()
+            }
+            _ => "waits for a worker, and no worker that is online can take it".to_owned(),
+        };
+        why.hint = Some(if weak > 0 {
+            "install bubblewrap where the worker runs and restart it; `agentctl doctor` says more".to_owned()
+        } else {
+            "start a worker that has what is missing, or give an existing one the label".to_owned()
+        });
     }
 }

@@ -10,6 +10,7 @@ use protocol::{
     http::jobs::Budget,
     job::StepKey,
     label::Requires,
+    sandbox::{PACKAGES, SandboxLevel},
     spec::{OutputType, ToolStep},
     step::ErrorClass,
 };
@@ -215,6 +216,12 @@ pub struct StepDef {
     /// What becomes of it when its worker is lost.
     #[serde(default)]
     pub on_lost: OnLost,
+    /// The least sandbox level that it accepts; `None` is whatever a worker's owner allows.
+    #[serde(default)]
+    pub sandbox: Option<SandboxLevel>,
+    /// Hosts that it asks for; `None` is what its kind usually needs.
+    #[serde(default)]
+    pub network: Option<Vec<String>>,
 }
 
 impl StepDef {
@@ -226,6 +233,23 @@ impl StepDef {
             StepKind::Use(tool) => *tool == ToolStep::Prepare,
             StepKind::Approval(_) => false,
             StepKind::Block { steps, .. } => steps.values().any(Self::changes_files),
+        }
+    }
+
+    /// Hosts that it asks for; `packages` stands for a worker's package sources. Tool steps that
+    /// run checks fetch dependencies first, while nothing of the repository runs.
+    pub fn network(&self) -> Vec<String> {
+        let checks = matches!(&self.kind, StepKind::Use(tool) if *tool != ToolStep::Deliver);
+        let usual = || if checks { vec![PACKAGES.to_owned()] } else { vec![] };
+        self.network.clone().unwrap_or_else(usual)
+    }
+
+    /// Whether programs run in it that did not come with the worker: only these need a sandbox.
+    pub const fn runs_tools(&self) -> bool {
+        match &self.kind {
+            StepKind::Run { .. } => true,
+            StepKind::Use(tool) => !matches!(tool, ToolStep::Deliver),
+            StepKind::Agent { .. } | StepKind::Block { .. } => false,
         }
     }
 

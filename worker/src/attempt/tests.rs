@@ -37,7 +37,13 @@ fn shop(runner: StepRunner) -> Shop {
     let (tails, tails_in) = mpsc::channel(16);
     let controller = Controller::new("http://127.0.0.1:1", None).expect("a client");
     let toolchains = Toolchains::of_this_process();
-    let workspaces = Workspaces::new(root, WorkspaceLimits::default(), toolchains).expect("made");
+    let workspaces = Workspaces::new(
+        root,
+        WorkspaceLimits::default(),
+        toolchains,
+        Arc::new(crate::sandbox::Sandbox::none()),
+    )
+    .expect("made");
     let workshop = Workshop {
         runner,
         blobs: BlobCache::new(root.join("blobs"), controller.clone()),
@@ -76,6 +82,8 @@ fn assign(timeout_ms: u64) -> Assign {
         outputs: std::collections::BTreeMap::new(),
         writes: false,
         workspace: None,
+        sandbox: None,
+        network: vec![],
         check_limit: protocol::duration::Millis(1000),
     };
     Assign {

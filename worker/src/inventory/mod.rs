@@ -5,9 +5,13 @@ mod load;
 mod models;
 mod tools;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use protocol::{label::Labels, model::ProviderDefinition};
+use protocol::{
+    label::Labels,
+    model::ProviderDefinition,
+    sandbox::{self, SandboxLevel, UNAVAILABLE},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +20,7 @@ pub use models::ModelProbe;
 pub(crate) use models::local_ollama;
 pub use tools::{Tool, ToolProbe};
 
-use crate::{session::Introduction, tools::environment::Toolchains};
+use crate::{sandbox::Sandbox, session::Introduction, tools::environment::Toolchains};
 
 /// How often the machine is looked at again: models come and go, but slowly.
 const AGAIN: Duration = Duration::from_secs(300);
@@ -27,6 +31,7 @@ pub struct Inventory {
     models: ModelProbe,
     configured: Labels,
     folder: PathBuf,
+    sandbox: Arc<Sandbox>,
 }
 
 /// What was found.
@@ -40,18 +45,20 @@ pub struct Found {
 
 impl Inventory {
     /// `own` are this machine's configured providers, `configured` its configured
-    /// labels; `folder` is the state folder, whose disk counts.
+    /// labels; `folder` is the state folder, whose disk counts; tools are looked for in `sandbox`.
     pub fn new(
         toolchains: Toolchains,
         own: &[ProviderDefinition],
         configured: Labels,
         folder: PathBuf,
+        sandbox: Arc<Sandbox>,
     ) -> Self {
         Self {
-            tools: ToolProbe::new(toolchains, folder.join("scratch")),
+            tools: ToolProbe::new(toolchains, folder.join("scratch"), sandbox.clone()),
             models: ModelProbe::new(own),
             configured,
             folder,
+            sandbox,
         }
     }
 
@@ -63,7 +70,6 @@ impl Inventory {
         labels.insert("arch", std::env::consts::ARCH);
         labels.insert("cpus", cpus().to_string());
         labels.insert("memory", load::memory_gib().to_string());
-        labels.insert("sandbox", "none");
         for tool in &tools {
             labels.insert("tool", tool.name);
         }
@@ -71,6 +77,8 @@ impl Inventory {
             labels.insert("llm", model.provider.as_str());
         }
         overlay(&mut labels, &self.configured);
+        let level = self.sandbox.level().map_or(UNAVAILABLE, SandboxLevel::as_str);
+        labels.set(sandbox::LABEL, level);
         let introduction = Introduction {
             labels,
             models,

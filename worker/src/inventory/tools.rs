@@ -2,10 +2,11 @@
 //! tools get. A program that cannot say its version is not there: the shims of
 //! version switchers exist without anything behind them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     log::LogSink,
+    sandbox::{Cage, Sandbox},
     steps::Stop,
     tools::{
         environment::Toolchains,
@@ -66,17 +67,18 @@ pub struct Tool {
 pub struct ToolProbe {
     toolchains: Toolchains,
     home: PathBuf,
+    sandbox: Arc<Sandbox>,
     last: Option<(Vec<PathBuf>, Vec<Tool>)>,
 }
 
 impl ToolProbe {
-    /// Programs of these toolchains; those that are asked use `home`, an existing folder.
-    pub fn new(toolchains: Toolchains, home: PathBuf) -> Self {
-        let last = None;
+    /// Programs of these toolchains; those that are asked use `home`, an existing folder, and run in `sandbox`.
+    pub fn new(toolchains: Toolchains, home: PathBuf, sandbox: Arc<Sandbox>) -> Self {
         Self {
             toolchains,
             home,
-            last,
+            sandbox,
+            last: None,
         }
     }
 
@@ -125,6 +127,11 @@ impl ToolProbe {
         let exec = Exec::new(argv, &self.home)
             .environment(self.toolchains.environment(&self.home))
             .limits(Limits::default().time(PATIENCE));
+        // what steps cannot use there is no tool of this worker; where no step may use any, all are named
+        let exec = match self.sandbox.level() {
+            Some(_) => exec.cage(Cage::new(self.sandbox.clone()).write(&self.home)),
+            None => exec,
+        };
         match exec.run(&LogSink::discard(), &Stop::default()).await {
             Ok(result) if result.success() => {
                 Some(String::from_utf8_lossy(&result.stdout.bytes()).into_owned())

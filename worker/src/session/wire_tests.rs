@@ -166,6 +166,8 @@ fn assign(attempt: AttemptId) -> ToWorker {
             outputs: BTreeMap::new(),
             writes: false,
             workspace: None,
+            sandbox: None,
+            network: vec![],
             check_limit: protocol::duration::Millis(1000),
         }),
         secrets: vec![],
@@ -210,7 +212,12 @@ impl Worker {
         let (reports, reports_in) = mpsc::channel(16);
         let (tails, tails_in) = mpsc::channel(16);
         let controller = Controller::new("http://127.0.0.1:1", None).expect("a client");
-        let workspaces = Workspaces::new(root, WorkspaceLimits::default(), Toolchains::of_this_process());
+        let workspaces = Workspaces::new(
+            root,
+            WorkspaceLimits::default(),
+            Toolchains::of_this_process(),
+            Arc::new(crate::sandbox::Sandbox::none()),
+        );
         let workshop = Workshop {
             runner: Arc::new(|_| Box::pin(async { StepOutput::ok() })),
             blobs: BlobCache::new(root.join("blobs"), controller.clone()),

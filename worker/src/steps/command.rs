@@ -3,7 +3,10 @@
 //! Outputs: `exit` (number, or null after a signal) and `stdout_tail`, and what the
 //! step declares as `junit`. They are set after a failure too.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use protocol::{
     spec::{Command, OutputType, WorkspaceRef},
@@ -40,10 +43,12 @@ pub(super) async fn run(cx: &StepContext, command: &Command) -> Result<StepOutpu
     match &cx.spec.workspace {
         Some(wanted) => in_workspace(cx, argv, wanted).await,
         None => {
-            let home = cx.scratch.join("home");
-            fs::create_dir_all(&home).map_err(|error| unusable(&home, &error))?;
-            let result = execute(cx, argv, &cx.scratch, &home).await?;
-            Ok(output(cx, &result, &cx.scratch))
+            let (dir, home) = (cx.scratch.join("work"), cx.scratch.join("home"));
+            for folder in [&dir, &home] {
+                fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+            }
+            let result = execute(cx, argv, &dir, &home).await?;
+            Ok(output(cx, &result, &dir))
         }
     }
 }
@@ -83,7 +88,7 @@ fn argv(cx: &StepContext, command: &Command) -> Result<Vec<String>, StepError> {
     match command {
         Command::Argv(argv) => Ok(argv.clone()),
         Command::Script { shell, text } => {
-            let file = cx.scratch.join("script");
+            let file = script(cx);
             fs::write(&file, text).map_err(|error| unusable(&file, &error))?;
             let file = file.to_string_lossy().into_owned();
             Ok(match shell.as_str() {
@@ -93,6 +98,10 @@ fn argv(cx: &StepContext, command: &Command) -> Result<Vec<String>, StepError> {
             })
         }
     }
+}
+
+fn script(cx: &StepContext) -> PathBuf {
+    cx.scratch.join("script")
 }
 
 async fn execute(
@@ -110,7 +119,12 @@ async fn execute(
             .map(|(name, value)| (name.into(), value.into())),
     );
     let time = std::time::Duration::from_millis(cx.assign.timeout_ms);
+    let mut cage = cx.cage()?.write(dir).write(home);
+    if script(cx).exists() {
+        cage = cage.read(script(cx));
+    }
     let exec = Exec::new(argv, dir)
+        .cage(cage)
         .environment(environment)
         .limits(Limits::default().time(time));
     Ok(exec.run(&cx.log, &cx.stop).await?)

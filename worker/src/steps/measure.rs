@@ -55,6 +55,7 @@ pub(super) async fn measure(
         home: &home,
         own: &own,
         toolchains,
+        cage: cx.cage()?.write(&root).write(&home),
         log: &cx.log,
         stop: &cx.stop,
     };
@@ -68,6 +69,7 @@ pub(super) async fn measure(
     let setting = run::Setting {
         root: &root,
         environment: &environment,
+        cage: &fetcher.cage,
         limit: cx.spec.check_limit.duration(),
         baseline: documents.baseline.as_ref(),
         log: &cx.log,

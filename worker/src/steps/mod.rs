@@ -27,7 +27,9 @@ use protocol::{
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{agents::memory::Transcript, log::LogSink, workspace::Workspaces};
+use crate::{
+    agents::memory::Transcript, log::LogSink, sandbox::Cage, tools::exec::ExecError, workspace::Workspaces,
+};
 
 /// Executes a step. Everything that goes wrong is in the output.
 pub async fn run(cx: &StepContext) -> StepOutput {
@@ -116,6 +118,16 @@ pub struct StepContext {
     pub scratch: PathBuf,
     /// When to stop.
     pub stop: Stop,
+}
+
+impl StepContext {
+    /// The cage of this step's tools, in which nothing may be written yet.
+    pub fn cage(&self) -> Result<Cage, StepError> {
+        let sandbox = self.workspaces.sandbox();
+        let fits = sandbox.check(self.spec.sandbox);
+        fits.map_err(|error| StepError::from(ExecError::from(error)))?;
+        Ok(Cage::new(sandbox.clone()))
+    }
 }
 
 /// What a step leaves behind; becomes the attempt's result.

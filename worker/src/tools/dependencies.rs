@@ -21,7 +21,7 @@ use super::{
     environment::Toolchains,
     exec::{Environment, Exec, ExecError, Limits},
 };
-use crate::{log::LogSink, steps::Stop};
+use crate::{log::LogSink, sandbox::Cage, steps::Stop};
 
 /// Longest fetch: a slow line and a large lock file.
 const FETCH_TIME: Duration = Duration::from_secs(600);
@@ -64,6 +64,8 @@ pub struct Fetcher<'a> {
     pub own: &'a Path,
     /// This machine's toolchains.
     pub toolchains: &'a Toolchains,
+    /// The cage of the repository's tools.
+    pub cage: Cage,
     /// The attempt's log.
     pub log: &'a LogSink,
     /// When to stop.
@@ -177,6 +179,7 @@ impl Fetcher<'_> {
             .map_err(|error| self.home_error(&error))?;
         environment.insert("CARGO_NET_RETRY".into(), "1".into());
         let exec = Exec::new(argv, self.root)
+            .cage(self.cage.clone().open_network())
             .environment(environment)
             .limits(Limits::default().time(FETCH_TIME));
         let why = match exec.run(self.log, self.stop).await {

@@ -89,6 +89,24 @@ impl Toolchains {
         &self.path
     }
 
+    /// Where toolchains lie that the search path alone does not lead to.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let named = |name: &&str| self.always.get(OsStr::new(name)).map(PathBuf::from);
+        let roots: Vec<PathBuf> = ["RUSTUP_HOME", "PYENV_ROOT", "GOROOT", "NVM_DIR"]
+            .iter()
+            .filter_map(named)
+            .collect();
+        // a toolchain that was linked lies elsewhere
+        let linked = roots
+            .iter()
+            .filter_map(|root| fs::read_dir(root.join("toolchains")).ok())
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_symlink());
+        linked.chain(roots.clone()).collect()
+    }
+
     /// The home of the user who runs the worker; only ssh of our own clones may use it.
     pub fn user_home(&self) -> &Path {
         &self.user_home

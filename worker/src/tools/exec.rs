@@ -19,6 +19,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,6 +41,7 @@ use self::{
 };
 use crate::{
     log::{LogSink, Stream},
+    sandbox::{Cage, Caged, Sandbox, Start},
     steps::Stop,
 };
 
@@ -51,6 +53,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often memory and processes of a running tree are counted.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// A shell's exit code for a signal is this and the signal's number.
+const SIGNALLED: i32 = 128;
+
+/// Signals that end a program that did not expect them: ILL, ABRT, BUS, FPE, KILL, SEGV, TERM.
+const FATAL: [i32; 7] = [4, 6, 7, 8, 9, 11, 15];
+
+/// Bytes of what a cage says when it does not close.
+const SAID: usize = 500;
 
 /// Environment of a child, complete: nothing is inherited.
 pub type Environment = std::collections::BTreeMap<OsString, OsString>;
@@ -76,6 +87,7 @@ pub struct Exec {
     input: Option<File>,
     output: Output,
     limits: Limits,
+    cage: Option<Cage>,
 }
 
 impl Exec {
@@ -88,6 +100,7 @@ impl Exec {
             input: None,
             output: Output::default(),
             limits: Limits::default(),
+            cage: None,
         }
     }
 
@@ -109,6 +122,12 @@ impl Exec {
         self
     }
 
+    /// Puts it into a cage; without one it is a program of ours, such as git.
+    pub fn cage(mut self, cage: Cage) -> Self {
+        self.cage = Some(cage);
+        self
+    }
+
     /// Reads standard input from a file instead of nothing; for git's plumbing only.
     pub fn input(mut self, file: File) -> Self {
         self.input = Some(file);
@@ -120,25 +139,14 @@ impl Exec {
     /// Dropping the future kills everything that was started.
     pub async fn run(self, log: &LogSink, stop: &Stop) -> Result<ExecResult, ExecError> {
         let started = Instant::now();
-        let limits = self.limits;
-        let (child, tree, out, err) = self.spawn(log)?;
-        limits.apply(tree.root());
-        let mut running = Running {
-            child,
-            tree,
-            out,
-            err,
-            limits,
-            end: End::Itself,
-            kill_at: None,
-        };
+        let mut running = self.spawn(log)?;
         let status = running.until_exit(started, stop).await;
         running.clear_up().await;
-        Ok(running.result(status, started.elapsed()))
+        running.result(status, started.elapsed())
     }
 
-    fn spawn(self, log: &LogSink) -> Result<(Child, Tree, Pump, Pump), ExecError> {
-        let (program, arguments) = self.argv.split_first().ok_or(ExecError::Empty)?;
+    fn spawn(self, log: &LogSink) -> Result<Running, ExecError> {
+        let program = self.argv.first().ok_or(ExecError::Empty)?;
         let name = program.to_string_lossy().into_owned();
         if !self.dir.is_dir() {
             return Err(ExecError::NoFolder(self.dir));
@@ -156,13 +164,15 @@ impl Exec {
             program: name.clone(),
             source,
         };
-        let mut command = Command::new(file);
+        let caged = self.caged(&file)?;
+        let mut command = Command::new(&caged.file);
         command
-            .arg0(program)
-            .args(arguments)
+            .arg0(caged.arg0())
+            .args(caged.argv.iter().skip(1))
             .current_dir(&self.dir)
             .env_clear()
             .envs(&self.environment)
+            .envs(caged.environment.iter().map(|(name, value)| (name, value)))
             .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
             .process_group(0)
             .kill_on_drop(true);
@@ -185,8 +195,33 @@ impl Exec {
                 (Pump::closed(Stream::Out, log.clone()), err)
             }
         };
-        let (child, tree) = Tree::spawn(&mut command).map_err(not_started)?;
-        Ok((child, tree, out, err))
+        let (child, tree) = Tree::spawn(&mut command, caged.has_own_processes).map_err(not_started)?;
+        if self.cage.is_none() {
+            self.limits.apply(tree.root());
+        }
+        Ok(Running {
+            child,
+            tree,
+            out,
+            err,
+            limits: self.limits,
+            end: End::Itself,
+            kill_at: None,
+            caged,
+        })
+    }
+
+    /// The command line that puts the program into its cage, or the program itself.
+    fn caged(&self, file: &Path) -> Result<Caged, ExecError> {
+        let start = Start {
+            file,
+            argv: &self.argv,
+            dir: &self.dir,
+            memory: self.limits.memory,
+            processes: self.limits.processes,
+        };
+        let nothing = || Cage::new(Arc::new(Sandbox::none()));
+        Ok(self.cage.clone().unwrap_or_else(nothing).put(&start)?)
     }
 }
 
@@ -218,6 +253,7 @@ struct Running {
     limits: Limits,
     end: End,
     kill_at: Option<Instant>,
+    caged: Caged,
 }
 
 impl Running {
@@ -241,12 +277,16 @@ impl Running {
                         self.ask_to_end(End::TimedOut, TERM_GRACE);
                     }
                 }
-                _ = watch.tick(), if !ending => match self.tree.excess(&self.limits) {
-                    Some(Excess::Memory) => self.end_now(End::Memory),
-                    Some(Excess::Processes) => self.end_now(End::Processes),
-                    None => {}
-                },
+                _ = watch.tick(), if !ending => self.keep_small(),
             }
+        }
+    }
+
+    fn keep_small(&mut self) {
+        match self.tree.excess(&self.limits) {
+            Some(Excess::Memory) => self.end_now(End::Memory),
+            Some(Excess::Processes) => self.end_now(End::Processes),
+            None => {}
         }
     }
 
@@ -277,17 +317,29 @@ impl Running {
         let _ = timeout(DRAIN, rest).await;
     }
 
-    fn result(self, status: io::Result<ExitStatus>, took: Duration) -> ExecResult {
+    fn result(self, status: io::Result<ExitStatus>, took: Duration) -> Result<ExecResult, ExecError> {
         use std::os::unix::process::ExitStatusExt as _;
         let status = status.ok();
-        ExecResult {
-            exit: status.and_then(|status| status.code()),
-            signal: status.and_then(|status| status.signal()),
+        let (exit, signal) = match status.and_then(|status| status.code()) {
+            // the cage's own process tells a signal as a shell does
+            Some(code) if self.caged.has_own_processes && FATAL.contains(&(code - SIGNALLED)) => {
+                (None, Some(code - SIGNALLED))
+            }
+            code => (code, status.and_then(|status| status.signal())),
+        };
+        let result = ExecResult {
+            exit,
+            signal,
             end: self.end,
             took,
             stdout: self.out.finish(),
             stderr: self.err.finish(),
+        };
+        if !self.caged.has_begun() && result.end == End::Itself {
+            let said = [&result.stderr, &result.stdout].map(|kept| kept.tail_text(SAID));
+            return Err(ExecError::NotCaged(said.concat().trim().to_owned()));
         }
+        Ok(result)
     }
 }
 

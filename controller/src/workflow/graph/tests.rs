@@ -19,6 +19,8 @@ fn def(kind: StepKind, needs: &[&str]) -> StepDef {
         writes: false,
         external: false,
         on_lost: OnLost::default(),
+        sandbox: None,
+        network: None,
     }
 }
 

@@ -1,6 +1,11 @@
 //! Where, how long and how often a step runs.
 
-use protocol::{duration::Millis, label::Requires, step::ErrorClass};
+use protocol::{
+    duration::Millis,
+    label::Requires,
+    sandbox::{SandboxLevel, network_mistake},
+    step::ErrorClass,
+};
 
 use super::{Defaults, MAX_TIME};
 use crate::workflow::{
@@ -32,8 +37,12 @@ pub(super) const ON_LOST: [(&str, OnLost); 3] = [
     ("park", OnLost::Park),
 ];
 
-/// Without a sandbox is how steps run in this version, so only that level can be promised.
-pub(super) const SANDBOX: [(&str, ()); 1] = [("none", ())];
+/// Words of `sandbox`.
+pub(super) const SANDBOX: [(&str, SandboxLevel); 3] = [
+    ("none", SandboxLevel::None),
+    ("basic", SandboxLevel::Basic),
+    ("strong", SandboxLevel::Strong),
+];
 
 /// Words of `effect`.
 pub(super) const EFFECT: [(&str, bool); 1] = [("external", true)];
@@ -152,11 +161,27 @@ pub(super) fn read_on_lost(section: &Section<'_>, kind: &StepKind, mistakes: &mu
 }
 
 pub(super) fn read_effect(section: &Section<'_>, mistakes: &mut Mistakes) -> bool {
-    if let Some(field) = section.get("sandbox") {
-        field.one_of(&SANDBOX, mistakes);
-    }
     section
         .get("effect")
         .and_then(|field| field.one_of(&EFFECT, mistakes))
         .unwrap_or(false)
+}
+
+/// The least sandbox level that the step accepts.
+pub(super) fn read_sandbox(field: &Field<'_>, mistakes: &mut Mistakes) -> Option<SandboxLevel> {
+    field.one_of(&SANDBOX, mistakes)
+}
+
+/// The hosts that the step asks for.
+pub(super) fn read_network(field: &Field<'_>, mistakes: &mut Mistakes) -> Vec<String> {
+    let items = field.items("a list of hosts: [packages, crates.example.org]", mistakes);
+    let mut hosts = vec![];
+    for item in items.unwrap_or_default() {
+        let Some(host) = item.text(mistakes) else { continue };
+        match network_mistake(&host) {
+            Some(mistake) => mistakes.add(&item.path, format!("`{host}` names no host: {mistake}"), None),
+            None => hosts.push(host),
+        }
+    }
+    hosts
 }

@@ -193,7 +193,11 @@ fn of_step(key: &str) -> Value {
         "timeout" => described("duration", "the limit of one attempt"),
         "retry" => definition("retry"),
         "effect" => one_of(&policy::EFFECT, "that it acts on the world outside"),
-        "sandbox" => one_of(&policy::SANDBOX, "how its commands are kept apart"),
+        "sandbox" => one_of(&policy::SANDBOX, "the least level of protection that it accepts"),
+        "network" => described(
+            "texts",
+            "hosts that its commands may reach; `packages` for package sources",
+        ),
         "on_lost" => one_of(&policy::ON_LOST, "what becomes of it when its worker is lost"),
         "model" => text("a name from `models` of the configuration"),
         "outputs" => json!({"type": "object", "additionalProperties": definition("output")}),

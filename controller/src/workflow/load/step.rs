@@ -21,7 +21,6 @@ pub(super) const LATER: &[&str] = &[
     "matrix",
     "secrets",
     "attempts",
-    "network",
     "allow_trifecta",
 ];
 
@@ -36,7 +35,7 @@ const COMMON: &[&str] = &["needs", "if", "allow_failure"];
 
 /// Keys of steps that a worker executes.
 const WORK: &[&str] = &[
-    "requires", "place", "timeout", "retry", "effect", "sandbox", "on_lost",
+    "requires", "place", "timeout", "retry", "effect", "sandbox", "network", "on_lost",
 ];
 
 /// Keys that only some kinds of steps have.
@@ -116,6 +115,12 @@ pub(super) fn read(
         writes: truth(&section, "writes", mistakes),
         external: policy::read_effect(&section, mistakes),
         on_lost: policy::read_on_lost(&section, &kind, mistakes),
+        sandbox: section
+            .get("sandbox")
+            .and_then(|field| policy::read_sandbox(field, mistakes)),
+        network: section
+            .get("network")
+            .map(|field| policy::read_network(field, mistakes)),
         kind,
     })
 }

@@ -53,7 +53,8 @@ steps:
         run: [cargo, test, -j, 4, "{{ steps.plan.outputs.packages[0] }}"]
         outputs: {failures: {junit: target/junit.xml}}
         allow_failure: true
-        sandbox: none
+        sandbox: basic
+        network: [packages, "x.org:8443"]
   all:
     needs: [cycle]
     run: "{{ steps.plan.outputs.packages }}"

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     log::LogSink,
+    sandbox::Cage,
     steps::Stop,
     tools::exec::{End, Environment, Exec, ExecError, ExecResult, Limits, Output, find_program},
 };
@@ -30,6 +31,8 @@ pub struct Setting<'a> {
     pub root: &'a Path,
     /// The environment of every check.
     pub environment: &'a Environment,
+    /// Where it runs.
+    pub cage: &'a Cage,
     /// Most time of one check.
     pub limit: Duration,
     /// What the base commit said, where it is known: it shortens the limits.
@@ -93,6 +96,7 @@ async fn execute(
 ) -> Result<ExecResult, ExecError> {
     setting.log.info(&format!("$ {}", argv.join(" ")));
     let exec = Exec::new(argv, setting.root.join(&plan.dir))
+        .cage(setting.cage.clone())
         .environment(setting.environment.clone())
         .output(Output::Merged)
         .limits(Limits::default().time(limit));

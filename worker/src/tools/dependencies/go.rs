@@ -74,6 +74,7 @@ async fn compile(fetcher: &Fetcher<'_>, seed: &Path) -> Result<(), String> {
         .log
         .info("compiling Go's own packages, once on this worker");
     let exec = Exec::new(["go", "test", "-exec", "true", "./..."], &module)
+        .cage(fetcher.cage.clone().only(seed))
         .environment(fetcher.toolchains.environment(seed))
         .limits(Limits::default().time(FETCH_TIME));
     let result = exec.run(fetcher.log, fetcher.stop).await;
@@ -114,7 +115,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::{log::LogSink, steps::Stop, tools::environment::Toolchains};
+    use crate::{log::LogSink, steps::Stop, testing::uncaged, tools::environment::Toolchains};
 
     #[tokio::test]
     async fn the_library_is_compiled_once_and_each_cache_is_a_copy() {
@@ -134,6 +135,7 @@ mod tests {
             let home = folder.path().join(name);
             fs::create_dir(&home).unwrap();
             let fetcher = Fetcher {
+                cage: uncaged(),
                 root: folder.path(),
                 home: &home,
                 own: &own,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::write;
+use crate::testing::{uncaged, write};
 
 async fn ensured(files: &[(&str, &str)]) -> Dependencies {
     let folder = tempfile::tempdir().unwrap();
@@ -17,6 +17,7 @@ async fn ensured(files: &[(&str, &str)]) -> Dependencies {
     ];
     let toolchains = Toolchains::new(&variables.map(|(name, value)| (name.into(), value.into())).into());
     let fetcher = Fetcher {
+        cage: uncaged(),
         root: &root,
         home: &home,
         own: folder.path(),

@@ -68,6 +68,12 @@ pub(super) fn carries(pid: i32, marker: &OsStr) -> bool {
     })
 }
 
+/// Whether it has given its memory back already, and its environment with it: the first
+/// process of a namespace stays so until all the others in it are gone.
+pub(super) fn is_ending(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.is_empty())
+}
+
 /// Its memory, as far as it is not swapped out.
 pub(super) fn resident_bytes(pid: i32) -> u64 {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use protocol::step::{ErrorClass, StepError};
 
 use super::Kept;
+use crate::sandbox::CageError;
 
 /// Why a child did not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,12 @@ pub enum ExecError {
     /// The working directory is not there.
     #[error("the folder {0:?} does not exist")]
     NoFolder(PathBuf),
+    /// The sandbox refuses.
+    #[error(transparent)]
+    Refused(#[from] CageError),
+    /// The sandbox could not be set up, so that the program never began.
+    #[error("the sandbox could not be set up: {0}")]
+    NotCaged(String),
     /// The system refused.
     #[error("`{program}` did not start: {source}")]
     NotStarted {
@@ -39,6 +46,8 @@ impl From<ExecError> for StepError {
             ExecError::Empty => ErrorClass::Spec,
             ExecError::NotFound { .. } => ErrorClass::Missing,
             ExecError::NoFolder(_) => ErrorClass::Spec,
+            ExecError::Refused(CageError::Folder(_)) | ExecError::NotCaged(_) => ErrorClass::Infra,
+            ExecError::Refused(_) => ErrorClass::Missing,
             ExecError::NotStarted { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => ErrorClass::Spec,
                 _ => ErrorClass::Infra,

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Limits,
-    processes::{MARKER, Process, carries, processes, resident_bytes},
+    processes::{MARKER, Process, carries, is_ending, processes, resident_bytes},
 };
 
 /// How often the rest of a tree is looked for until it has gone.
@@ -60,11 +60,13 @@ pub(super) struct Tree {
     root: Pid,
     marker: OsString,
     root_lives: bool,
+    /// Whether the root and its only child belong to a cage: when they end, all ends.
+    caged: bool,
 }
 
 impl Tree {
     /// Starts a command that was given a process group of its own.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Self)> {
+    pub(super) fn spawn(command: &mut Command, caged: bool) -> io::Result<(Child, Self)> {
         adopt_orphans();
         let marker = OsString::from(uuid::Uuid::new_v4().simple().to_string());
         command.env(MARKER, &marker);
@@ -77,6 +79,7 @@ impl Tree {
             root,
             marker,
             root_lives: true,
+            caged,
         };
         Ok((child, tree))
     }
@@ -91,9 +94,18 @@ impl Tree {
         roots().remove(&self.root.as_raw_pid());
     }
 
-    /// Asks every process of the tree to end.
+    /// Asks every process of the tree to end. The cage around them ends by itself with the
+    /// program in it; asked first, it would take all of them along at once.
     pub(super) fn terminate(&self) {
-        self.signal(Signal::TERM);
+        if !self.caged {
+            return self.signal(Signal::TERM);
+        }
+        let root = self.root.as_raw_pid();
+        for process in self.members() {
+            if process.pid != root && process.parent != root {
+                send(process.pid, Signal::TERM);
+            }
+        }
     }
 
     /// Ends every process of the tree.
@@ -104,14 +116,11 @@ impl Tree {
     /// Whether the tree is larger than allowed.
     pub(super) fn excess(&self, limits: &Limits) -> Option<Excess> {
         let members = self.members();
-        let memory: u64 = members.iter().map(|process| resident_bytes(process.pid)).sum();
         if members.len() as u64 > limits.processes {
-            Some(Excess::Processes)
-        } else if memory > limits.memory {
-            Some(Excess::Memory)
-        } else {
-            None
+            return Some(Excess::Processes);
         }
+        let memory: u64 = members.iter().map(|process| resident_bytes(process.pid)).sum();
+        (memory > limits.memory).then_some(Excess::Memory)
     }
 
     /// Ends what outlived the child: politely until `kill_at`, if that was begun, then hard.
@@ -127,6 +136,10 @@ impl Tree {
                 return;
             }
             if kill_at.is_none_or(|at| now >= at) {
+                // one by one, a fork bomb would be faster; the group's number is in use while it has a member
+                if rest.iter().any(|process| process.group == self.root.as_raw_pid()) {
+                    let _ = kill_process_group(self.root, Signal::KILL);
+                }
                 for process in &rest {
                     send(process.pid, Signal::KILL);
                 }
@@ -161,7 +174,8 @@ impl Tree {
             .iter()
             .filter(|process| {
                 process.group == root
-                    || process.is_orphan(&roots) && carries(process.pid, &self.marker)
+                    || process.is_orphan(&roots)
+                        && (carries(process.pid, &self.marker) || self.caged && is_ending(process.pid))
                     || self.root_lives && process.pid == root
             })
             .collect();

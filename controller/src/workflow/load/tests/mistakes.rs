@@ -111,8 +111,8 @@ fn the_head_is_checked() {
             "line 2, concurrency.group: there is no step `a`",
         ),
         (
-            "defaults: {network: [packages]}",
-            "line 2, defaults.network: `network` is not supported yet in this version",
+            "defaults: {secrets: [a]}",
+            "line 2, defaults.secrets: `secrets` is not supported yet in this version",
         ),
         (
             "defaults: {retries: 3}",
@@ -231,9 +231,25 @@ fn a_step_has_exactly_one_kind_and_the_keys_of_that_kind() {
             "{run: [ls], effect: inner}",
             "line 3, steps.a.effect: `inner` is not one of external",
         ),
+    ] {
+        assert_eq!(in_steps(&format!("  a: {step}")), expected);
+    }
+}
+
+#[test]
+fn what_a_step_asks_of_its_worker_is_checked() {
+    for (step, expected) in [
         (
-            "{run: [ls], sandbox: strong}",
-            "line 3, steps.a.sandbox: `strong` is not one of none",
+            "{run: [ls], sandbox: string}",
+            "line 3, steps.a.sandbox: `string` is not one of none, basic, strong [did you mean `strong`?]",
+        ),
+        (
+            "{run: [ls], network: [packages, \"https://x.org\"]}",
+            "line 3, steps.a.network[1]: `https://x.org` names no host: a host is named without scheme and path, such as crates.example.org",
+        ),
+        (
+            "{steps: {b: {run: [ls]}}, network: [x.org]}",
+            "line 3, steps.a.network: `network` has no meaning with `steps`",
         ),
         (
             "{run: [ls], needs: b}",
@@ -283,14 +299,7 @@ fn what_becomes_of_a_lost_step_fits_its_kind() {
 
 #[test]
 fn what_comes_later_says_so() {
-    for key in [
-        "fan_out",
-        "matrix",
-        "secrets",
-        "attempts",
-        "network",
-        "allow_trifecta",
-    ] {
+    for key in ["fan_out", "matrix", "secrets", "attempts", "allow_trifecta"] {
         assert_eq!(
             in_steps(&format!("  a: {{run: [ls], {key}: x}}")),
             format!("line 3, steps.a.{key}: `{key}` is not supported yet in this version")

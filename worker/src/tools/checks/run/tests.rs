@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    testing::write,
+    testing::{uncaged, write},
     tools::{checks::parse::Runner, environment::Toolchains},
 };
 
@@ -15,6 +15,7 @@ fn shell(script: &str) -> CheckPlan {
 async fn checked(root: &Path, plan: CheckPlan, limit: Duration, baseline: Option<&CheckReport>) -> Check {
     let environment = Toolchains::of_this_process().environment(&root.join("home"));
     let setting = Setting {
+        cage: &uncaged(),
         root,
         environment: &environment,
         limit,
@@ -75,6 +76,7 @@ async fn a_hang_is_a_failure_and_the_baseline_shortens_the_limit() {
         ..CheckReport::default()
     };
     let setting = Setting {
+        cage: &uncaged(),
         root: root.path(),
         environment: &environment,
         limit: LIMIT,
