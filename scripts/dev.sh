@@ -75,6 +75,10 @@ for _ in $(seq 200); do
 done
 [ -n "$url" ] || { echo "dev: agentd did not say where it listens within 10 s" >&2; exit 1; }
 
+# a worker for development takes the best level that this machine has, also none
+export AGENT_WORKER_SANDBOX__ALLOW=${AGENT_WORKER_SANDBOX__ALLOW:-strong,basic,none}
+echo "dev: workers may run tools at the sandbox levels $AGENT_WORKER_SANDBOX__ALLOW; their logs say which is the best here"
+
 AGENTCTL_URL=$url
 AGENTCTL_TOKEN=$(cat "$state/agentd/admin.token")
 export AGENTCTL_URL AGENTCTL_TOKEN

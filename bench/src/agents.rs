@@ -8,7 +8,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use worker::{
     log::LogSink,
+    sandbox::Sandbox,
     steps::{Blobs, Stop},
     tools::environment::Toolchains,
     workspace::{Caller, WorkspaceLimits, Workspaces},
@@ -243,7 +244,8 @@ fn work_trees(
         file_urls: true,
         ..WorkspaceLimits::default()
     };
-    let workspaces = Workspaces::new(&folder.join("worker"), limits, Toolchains::of_this_process())?;
+    let (toolchains, sandbox) = (Toolchains::of_this_process(), Arc::new(Sandbox::none()));
+    let workspaces = Workspaces::new(&folder.join("worker"), limits, toolchains, sandbox)?;
     let wanted = WorkspaceRef {
         source: RepoSource::Url {
             url: format!("file://{}", repository.display()),

@@ -6,6 +6,7 @@
 //! installed. Nothing here is part of the product.
 
 pub mod agents;
+pub mod cages;
 pub mod figures;
 pub mod floor;
 pub mod history;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use bench::{agents, figures::Report, floor::Floor, history, idle, jobs, peers, streams, workers};
+use bench::{agents, cages, figures::Report, floor::Floor, history, idle, jobs, peers, streams, workers};
 
 /// What can be measured apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,6 +20,8 @@ enum Section {
     Streams,
     /// Agents and work trees in a large repository.
     Agents,
+    /// The cost of a command's sandbox.
+    Sandbox,
     /// A database with many finished jobs.
     History,
     /// Other programs that are installed.
@@ -58,6 +60,7 @@ fn main() -> anyhow::Result<()> {
             Section::Workers => workers::measure(&runtime, &mut report),
             Section::Streams => streams::measure(&floor, &mut report),
             Section::Agents => agents::measure(&runtime, &mut report),
+            Section::Sandbox => cages::measure(&runtime, &mut report),
             Section::History => history::measure(arguments.history, &mut report),
             Section::Peers => peers::measure(&mut report),
         };

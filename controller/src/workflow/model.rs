@@ -249,7 +249,7 @@ impl StepDef {
         match &self.kind {
             StepKind::Run { .. } => true,
             StepKind::Use(tool) => !matches!(tool, ToolStep::Deliver),
-            StepKind::Agent { .. } | StepKind::Block { .. } => false,
+            StepKind::Agent { .. } | StepKind::Approval(_) | StepKind::Block { .. } => false,
         }
     }
 
