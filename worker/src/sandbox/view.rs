@@ -211,7 +211,10 @@ impl Roots {
             at = lexical(&at.parent().unwrap_or(Path::new("/")).join(target));
             if !self.is_shown(&at) && at.exists() {
                 let folder = at.parent().unwrap_or(Path::new("/"));
-                if folder.file_name() == Some(OsStr::new("bin")) {
+                if at.is_symlink() {
+                    // one step of the chain; what it leads to comes with its whole installation
+                    self.shown.insert(at.clone());
+                } else if folder.file_name() == Some(OsStr::new("bin")) {
                     self.add(&self.root_of(folder));
                 } else {
                     self.add(&at);
@@ -360,7 +363,7 @@ mod tests {
         );
         symlink("../share/pipx/venvs/ruff/bin/ruff", home.join(".local/bin/ruff")).unwrap();
         let path = [".local/bin", "sdk/go/bin", "bin"].map(|part| home.join(part));
-        let view = view(&home, &path, &[home.clone()]);
+        let view = view(&home, &path, std::slice::from_ref(&home));
         for shown in [
             ".cargo/bin/cargo",
             ".rustup/toolchains/stable/bin/rustc",

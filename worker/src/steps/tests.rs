@@ -307,10 +307,10 @@ async fn a_junit_report_becomes_an_output() {
         .spec
         .outputs
         .insert("failures".to_owned(), OutputType::Junit("r.xml".to_owned()));
-    context
-        .spec
-        .outputs
-        .insert("outside".to_owned(), OutputType::Junit("../../blobs".to_owned()));
+    context.spec.outputs.insert(
+        "outside".to_owned(),
+        OutputType::Junit("../../../blobs".to_owned()),
+    );
     let output = run(&context).await;
     assert_eq!(output.outputs["failures"][0]["id"], json!("x"));
     assert!(!output.outputs.contains_key("outside"));

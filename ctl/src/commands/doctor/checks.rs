@@ -6,6 +6,7 @@ use protocol::{
         status::{GetStatus, Status},
         workers::{ListWorkers, WorkerView},
     },
+    sandbox::SandboxLevel,
     worker::{Wanted, WorkerState},
 };
 use reqwest::{Method, header::DATE};
@@ -217,16 +218,40 @@ fn of_worker(worker: &WorkerView) -> Vec<Finding> {
         let repair = format!("sudo apt install git    (on {name}, then restart agent-worker)");
         findings.push(Finding::broken("git", format!("{name} has no git"), repair));
     }
-    let levels: Vec<&str> = worker.labels.values("sandbox").collect();
-    findings.push(match levels.as_slice() {
-        [] | ["none"] => Finding::weak(
-            "sandbox",
-            format!("{name} runs tools without a sandbox"),
-            format!("give {name} only repositories that you trust, or an account of its own"),
-        ),
-        levels => Finding::good("sandbox", format!("{name}: {}", levels.join(", "))),
-    });
+    findings.push(sandbox(worker));
     findings
+}
+
+/// How well a worker keeps tools from its machine, and the way to `strong`.
+fn sandbox(worker: &WorkerView) -> Finding {
+    let name = &worker.name;
+    let repair = if worker.labels.has("tool", "bwrap") {
+        format!(
+            "read in the log of {name} why its bubblewrap gives no more; `sandbox.allow` must name strong"
+        )
+    } else {
+        format!(
+            "sudo apt install bubblewrap    (on {name}, also on Raspberry Pi OS, then restart agent-worker)"
+        )
+    };
+    match SandboxLevel::of(&worker.labels) {
+        Some(SandboxLevel::Strong) => Finding::good("sandbox", format!("{name}: strong")),
+        Some(SandboxLevel::Basic) => Finding::weak(
+            "sandbox",
+            format!("{name} runs tools at sandbox level basic: the rest of its machine is hidden in part"),
+            repair,
+        ),
+        Some(SandboxLevel::None) => Finding::weak(
+            "sandbox",
+            format!("{name} runs tools without a sandbox: they see what its user sees"),
+            repair,
+        ),
+        None => Finding::broken(
+            "sandbox",
+            format!("{name} runs no tools: its machine has no sandbox level that its configuration allows"),
+            repair,
+        ),
+    }
 }
 
 #[cfg(test)]
