@@ -222,12 +222,15 @@ impl Draft<'_> {
     pub(crate) fn offer(&mut self, id: JobId, key: &StepKey, worker: WorkerId) -> bool {
         let job = &self.world.jobs[&id];
         let step = job.step(key).expect("ready steps exist");
-        if let Err(error) = spec::step_spec(self.world, job, step, &self.world.workers[&worker]) {
-            self.step_mut(id, key).error = Some(error);
-            self.set_step_state(id, key, StepState::Failed);
-            self.settle(id);
-            return false;
-        }
+        let spec = match spec::step_spec(self.world, job, step, &self.world.workers[&worker]) {
+            Ok(spec) => spec,
+            Err(error) => {
+                self.step_mut(id, key).error = Some(error);
+                self.set_step_state(id, key, StepState::Failed);
+                self.settle(id);
+                return false;
+            }
+        };
         if let Some(previous) = step
             .current()
             .filter(|previous| previous.state == AttemptState::Lost)
@@ -254,7 +257,7 @@ impl Draft<'_> {
         if matches!(job.state, JobState::Queued | JobState::Waiting) {
             self.set_job_state(id, JobState::Running, None);
         }
-        self.say_assign(id, key);
+        self.say_first_assign(id, key, spec);
         true
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    id::JobId,
+    id::{JobId, WorkerId},
     job::StepKey,
     message::{Assign, ToWorker},
     spec::{AgentWork, Command, StepSpec, Work},
@@ -95,16 +95,34 @@ fn run_command(command: &CommandDef, scope: &Value) -> Result<Command, String> {
 }
 
 impl Draft<'_> {
-    /// Says the offer of a step's current attempt, for the first time or again.
+    /// Says the offer of a step's current attempt again.
     pub(super) fn say_assign(&mut self, id: JobId, key: &StepKey) {
         if let Some((worker, assign)) = assignment(self.world, id, key) {
+            self.say(worker, ToWorker::Assign(Box::new(assign)));
+        }
+    }
+
+    /// Says it for the first time, with what the step has to do.
+    pub(super) fn say_first_assign(&mut self, id: JobId, key: &StepKey, spec: StepSpec) {
+        if let Some((worker, assign)) = assignment_with(self.world, id, key, |_, _, _| Some(spec)) {
             self.say(worker, ToWorker::Assign(Box::new(assign)));
         }
     }
 }
 
 /// The assignment of a step's current attempt, the same whenever it is asked for.
-pub fn assignment(world: &World, id: JobId, key: &StepKey) -> Option<(protocol::id::WorkerId, Assign)> {
+pub fn assignment(world: &World, id: JobId, key: &StepKey) -> Option<(WorkerId, Assign)> {
+    assignment_with(world, id, key, |job, step, worker| {
+        step_spec(world, job, step, worker).ok()
+    })
+}
+
+fn assignment_with(
+    world: &World,
+    id: JobId,
+    key: &StepKey,
+    spec: impl FnOnce(&Job, &Step, &Worker) -> Option<StepSpec>,
+) -> Option<(WorkerId, Assign)> {
     let job = world.jobs.get(&id)?;
     let step = job.step(key)?;
     let attempt = step.current()?;
@@ -117,7 +135,7 @@ pub fn assignment(world: &World, id: JobId, key: &StepKey) -> Option<(protocol::
         step: key.clone(),
         attempt: attempt.id,
         number: attempt.number,
-        spec: step_spec(world, job, step, worker).ok(),
+        spec: spec(job, step, worker),
         secrets: vec![],
         timeout_ms: def.timeout.0,
         lease_ms: limits.lease_ms,
