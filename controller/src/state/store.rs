@@ -11,8 +11,9 @@ use super::{StateError, artifacts, attempts, events, jobs, meta, migrate, refs, 
 
 /// Prepared statements kept: more than we have.
 const STATEMENTS: usize = 128;
-/// The write-ahead log is checkpointed at about 4 MiB.
-const WAL_PAGES: u32 = 1000;
+/// The write-ahead log is checkpointed at about 16 MiB: pages that every job writes go to the database
+/// less often, and fewer commits wait for it.
+const WAL_PAGES: u32 = 4000;
 
 /// The writer connection, owned by the engine's thread.
 pub struct Store {
