@@ -151,12 +151,20 @@ async fn execute(workshop: &Workshop, assign: &Assign, stop: &Stop, outlets: Out
             timed_out: false,
         },
     };
-    if let Err(error) = tokio::fs::remove_dir_all(&scratch).await
+    remove_scratch(&scratch).await;
+    executed
+}
+
+/// Most are empty: those need no thread that can wait for the disk.
+async fn remove_scratch(scratch: &Path) {
+    if std::fs::remove_dir(scratch).is_ok() {
+        return;
+    }
+    if let Err(error) = tokio::fs::remove_dir_all(scratch).await
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, path = %scratch.display(), "a private folder stays");
     }
-    executed
 }
 
 /// Runs the step to its end. At its hard limit it is asked to stop; a step that

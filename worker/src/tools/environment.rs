@@ -136,10 +136,12 @@ impl Toolchains {
     /// copies of this machine's settings, without the lines that hold credentials.
     pub fn fetch_environment(&self, home: &Path) -> io::Result<Environment> {
         for (machine, private) in &self.settings {
-            let target = home.join(private);
-            fs::create_dir_all(target.parent().unwrap_or(home))?;
             match fs::read_to_string(machine) {
-                Ok(text) => fs::write(target, without_credentials(&text))?,
+                Ok(text) => {
+                    let target = home.join(private);
+                    fs::create_dir_all(target.parent().unwrap_or(home))?;
+                    fs::write(target, without_credentials(&text))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -19,7 +19,8 @@ const MAX_LINE: usize = 16 * 1024;
 /// Bytes logged from the end of a stream that exceeded its cap.
 const LAST_LOGGED: usize = 64 * 1024;
 
-/// How much is read at once.
+/// How much is read at once, at first and at most: many programs say little.
+const FIRST_CHUNK: usize = 4 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 /// The beginning and the end of a stream.
@@ -94,7 +95,7 @@ impl Pump {
         let (reader, writer) = io::pipe()?;
         let pump = Self {
             pipe: Some(Receiver::from_owned_fd(reader.into())?),
-            buffer: vec![0; CHUNK],
+            buffer: vec![0; FIRST_CHUNK],
             lines: Lines::new(stream, log, limit),
             kept: Kept::default(),
         };
@@ -123,6 +124,9 @@ impl Pump {
             Ok(count) => {
                 self.kept.push(&self.buffer[..count]);
                 self.lines.feed(&self.buffer[..count]);
+                if count == self.buffer.len() {
+                    self.buffer.resize((4 * count).min(CHUNK), 0);
+                }
             }
         }
     }

@@ -223,22 +223,12 @@ fn send(pid: i32, signal: Signal) {
 /// Whether this process has children besides the roots. Cheap where the kernel lists
 /// children, so that a short command does not pay for a walk over all processes.
 fn has_orphans() -> bool {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+    // an orphan is given to the first living thread of who adopts it: that is the main thread
+    let main = getpid().as_raw_pid();
+    let Ok(children) = fs::read_to_string(format!("/proc/self/task/{main}/children")) else {
         return true;
     };
-    let roots = roots().clone();
-    for thread in threads.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
-            Ok(children) => {
-                let stranger = |pid: &str| pid.parse().is_ok_and(|pid: i32| !roots.contains(&pid));
-                if children.split_whitespace().any(stranger) {
-                    return true;
-                }
-            }
-            // the thread has just ended, or the kernel has no such list
-            Err(_) if thread.path().exists() => return true,
-            Err(_) => {}
-        }
-    }
-    false
+    let roots = roots();
+    let stranger = |pid: &str| pid.parse().is_ok_and(|pid: i32| !roots.contains(&pid));
+    children.split_whitespace().any(stranger)
 }
