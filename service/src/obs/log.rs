@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Deserialize;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::Invalid;
 
@@ -70,14 +70,14 @@ pub fn init(level: &str) -> Result<(), LogError> {
     set.map_err(|_| LogError::Twice)
 }
 
-fn filter(level: &str, variable: Option<String>) -> Result<EnvFilter, LogError> {
+fn filter(level: &str, variable: Option<String>) -> Result<Targets, LogError> {
     let variable = variable.filter(|text| !text.trim().is_empty());
     let (source_name, level) = match variable {
         Some(text) => ("RUST_LOG", text),
         None => ("log.level", level.to_owned()),
     };
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
+    format!("{QUIET},{level}")
+        .parse()
         .map_err(|cause| LogError::Level {
             source_name,
             level,
@@ -101,14 +101,24 @@ struct OneLineWriter<W>(W);
 
 impl<W: Write> Write for OneLineWriter<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        self.0
-            .write_all(one_line(&String::from_utf8_lossy(record)).as_bytes())?;
+        if is_plain(record) {
+            self.0.write_all(record)?;
+        } else {
+            self.0
+                .write_all(one_line(&String::from_utf8_lossy(record)).as_bytes())?;
+        }
         Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// Whether a record is one line of printable ASCII, as nearly all are.
+fn is_plain(record: &[u8]) -> bool {
+    let body = record.strip_suffix(b"\n");
+    body.is_some_and(|body| body.iter().all(|c| matches!(c, b' '..=b'~')))
 }
 
 /// Makes control and bidirectional characters visible, but the last line end and colours.
@@ -158,6 +168,17 @@ mod tests {
             "\u{1b}[32m INFO\u{1b}[0m got a\\nb\\u{1b}[2J\\u{7}\\u{202e}\n"
         );
         assert_eq!(one_line("é\ttab"), "é\ttab\n");
+        assert!(is_plain(b"{\"level\":\"INFO\"}\n"));
+        for record in [
+            "two\nlines\n",
+            "no end",
+            "tab\t\n",
+            "\u{1b}[32m\n",
+            "é\n",
+            "\u{7f}\n",
+        ] {
+            assert!(!is_plain(record.as_bytes()), "{record:?}");
+        }
     }
 
     #[test]
