@@ -5,7 +5,6 @@
 //! this repository.
 
 use std::{
-    net::IpAddr,
     path::Path,
     sync::{Arc, mpsc as blocking},
     time::{Duration, Instant},
@@ -14,7 +13,8 @@ use std::{
 use anyhow::Context as _;
 use controller::{
     authorize::Identity,
-    broker::{Authenticate, Broker, BrokerConfig, BrokerEvent, NoSummaries, Outlets, Refused, WorkerLink},
+    broker::{Authenticate, Broker, BrokerConfig, BrokerEvent, NoSummaries, Outlets, Presented, Refused, WorkerLink},
+    transport::Peer,
 };
 use futures::future::BoxFuture;
 use protocol::{
@@ -48,11 +48,13 @@ struct OpenDoor;
 impl Authenticate for OpenDoor {
     fn authenticate<'a>(
         &'a self,
-        username: &'a str,
-        _: &'a [u8],
-        _: IpAddr,
+        presented: Presented<'a>,
+        _: &'a Peer,
     ) -> BoxFuture<'a, Result<Identity, Refused>> {
         Box::pin(async move {
+            let Presented::Password { username, .. } = presented else {
+                return Err(Refused::WrongCredential);
+            };
             let id = username.parse().map_err(|_| Refused::WrongCredential)?;
             Ok(Identity::Worker(id))
         })

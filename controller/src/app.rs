@@ -1,5 +1,7 @@
 //! Builds, wires and stops the controller: the only file that knows everybody.
 
+mod tls;
+
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -22,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    api::{About, Api, auth::Credentials, server, workers},
+    api::{About, Api, joining, server},
     artifact::{BlobStore, Logs},
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
+    credentials::Credentials,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
     first_start, inbound,
@@ -39,8 +42,11 @@ use crate::{
     retention::Retention,
     state::{Readers, Store, artifacts, meta, workflows},
     telemetry::Telemetry,
+    transport::{Connections, PlainListener, TlsListener},
     workflow::{catalog::Catalog, prompts::Prompts},
 };
+
+use tls::Tls;
 
 /// Messages of workers that wait for the engine; the broker holds its readers back when it is full.
 const INBOUND: usize = 1024;
@@ -122,7 +128,9 @@ async fn start(
     let (engine, inbox) = engine::channel();
     let credentials = Credentials::new(readers.clone(), engine.clone(), clock.clone());
     let public = PublicTopics::default();
-    let (broker, said) = start_broker(config, &credentials, &public).await?;
+    let (mut broker, said) = start_broker(config, &credentials, &public).await?;
+    let mut tls = Tls::open(config, folder, &clock).await?;
+    let connections = Connections::default();
 
     let core = Core::new(
         CoreParts {
@@ -130,7 +138,12 @@ async fn start(
             world: world(config, &providers),
             epoch,
             clock: clock.clone(),
-            outlet: Box::new(Dispatch::new(broker.link(), broker.control())),
+            outlet: Box::new(Dispatch::new(
+                broker.link(),
+                broker.control(),
+                credentials.clone(),
+                connections.clone(),
+            )),
             telemetry: telemetry.clone(),
         },
         inbox,
@@ -146,6 +159,7 @@ async fn start(
         started_ms: clock.mono_ms(),
         http_url: format!("http://{}", listener.local_addr()?),
         mqtt_address: broker.local_addr().to_string(),
+        tls: tls.about()?,
         configuration,
         state_dir: folder.to_owned(),
     };
@@ -177,9 +191,39 @@ async fn start(
     let retention = retention(config, &api);
     tasks.spawn("retention", OnExit::StopProcess, retention.run(stop.clone()));
     spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
-    tasks.spawn("http", OnExit::StopProcess, server::serve(listener, api.clone()));
+    let plain = PlainListener::new(listener);
+    tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
+    serve_tls(&mut tls, &mut broker, connections, &api, tasks)?;
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
+}
+
+/// Opens the doors to other machines.
+fn serve_tls(
+    tls: &mut Tls,
+    broker: &mut Broker,
+    connections: Connections,
+    api: &Api,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let Some(about) = &api.about.tls else {
+        return Ok(());
+    };
+    if let Some(socket) = tls.mqtt.take() {
+        broker.listen_tls(socket, tls.mqtt_acceptor()?);
+    }
+    if let Some(socket) = tls.http.take() {
+        let listener = TlsListener::new(socket, tls.http_acceptor()?, connections);
+        tasks.spawn("https", OnExit::StopProcess, server::serve(listener, api.clone()));
+    }
+    let fresh = tls.serving().keep_fresh(api.clock.clone(), tasks.stop().clone());
+    tasks.spawn("certificate", OnExit::StopProcess, fresh);
+    info!(
+        https = ?about.http, mqtts = ?about.mqtt, ca = %about.authority.fingerprint(),
+        "other machines connect with TLS; the fingerprint of the certificate authority is {}",
+        about.authority.fingerprint()
+    );
+    Ok(())
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
@@ -338,7 +382,7 @@ fn catalog(config: &Config, store: &Store) -> anyhow::Result<Catalog> {
 
 /// The line that lets a worker join, for people to copy.
 pub async fn join_line(api: &Api) -> anyhow::Result<String> {
-    let created = workers::make_join_token(api)
+    let (_, created) = joining::make_join_token(api)
         .await
         .map_err(|error| anyhow::anyhow!(error.problem().clone()))?;
     Ok(format!("agent-worker join {}", created.token))

@@ -21,6 +21,8 @@ use service::{
     secret::{self, Secret, SecretError},
 };
 
+use crate::certificates;
+
 /// The committed file: every key, with its default.
 pub const DEFAULTS: &str = include_str!("../../configs/config.yaml");
 
@@ -59,6 +61,9 @@ pub struct Config {
     pub allow_file_urls: bool,
     /// Whether live log lines are published at `agentd/log`.
     pub mqtt_public_log: bool,
+    /// Whether nobody but the defaults asks for the TLS listeners.
+    #[serde(skip)]
+    pub tls_by_default: bool,
 }
 
 /// Where a server listens.
@@ -122,6 +127,8 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Largest artifact or bundle.
     pub blob_bytes: u64,
+    /// How long a worker's certificate lives.
+    pub certificate_s: u64,
 }
 
 /// What is kept; `None` is for ever, or without bound.
@@ -206,13 +213,6 @@ impl Config {
                 ));
             }
         }
-        for (section, listen) in [("http", &self.http), ("mqtt", &self.mqtt)] {
-            if listen.tls.is_some() {
-                warnings.push(format!(
-                    "{section}.tls: this version does not serve TLS yet: the key is accepted and has no effect"
-                ));
-            }
-        }
         warnings
     }
 
@@ -289,6 +289,15 @@ impl Settings for Config {
                     ),
                 ));
             }
+            let names = listen.tls.iter().flat_map(|tls| &tls.names);
+            for (i, name) in names.enumerate() {
+                if !certificates::is_name(name) {
+                    return Err(Invalid::new(
+                        format!("{section}.tls.names[{i}]"),
+                        "expected a host name or an IP address, such as pi.lan",
+                    ));
+                }
+            }
         }
         self.limits.check()?;
         self.log.check()?;
@@ -314,6 +323,7 @@ impl Limits {
             ("body_bytes", self.body_bytes, 1024, 1 << 30),
             ("log_bytes", self.log_bytes, 65_536, TIB),
             ("blob_bytes", self.blob_bytes, 65_536, TIB),
+            ("certificate_s", self.certificate_s, 10, 3650 * DAY),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(Invalid::new(

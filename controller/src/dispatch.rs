@@ -10,19 +10,33 @@ use tracing::{debug, warn};
 
 use crate::{
     broker::{BrokerControl, LinkError, WorkerLink},
+    credentials::Credentials,
     engine::Outlet,
+    transport::Connections,
 };
 
 /// Sends through the broker.
 pub struct Dispatch {
     link: WorkerLink,
     control: BrokerControl,
+    credentials: Credentials,
+    connections: Connections,
 }
 
 impl Dispatch {
-    /// Over these ends of the broker.
-    pub const fn new(link: WorkerLink, control: BrokerControl) -> Self {
-        Self { link, control }
+    /// Over these ends of the broker; who is kicked is forgotten and cut off everywhere.
+    pub const fn new(
+        link: WorkerLink,
+        control: BrokerControl,
+        credentials: Credentials,
+        connections: Connections,
+    ) -> Self {
+        Self {
+            link,
+            control,
+            credentials,
+            connections,
+        }
     }
 }
 
@@ -55,6 +69,9 @@ impl Outlet for Dispatch {
     }
 
     fn kick(&self, worker: WorkerId) {
+        // in this order: who logs in after the kick must be looked up anew
+        self.credentials.forget();
         self.control.kick_worker(worker);
+        self.connections.cut(worker);
     }
 }

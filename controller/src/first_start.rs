@@ -1,11 +1,6 @@
 //! First contact: the admin token, where things are, and how a worker joins.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -13,14 +8,13 @@ use protocol::{
     http::tokens::{Scope, TokenView},
     id::TokenId,
 };
+use service::state_dir;
 use tracing::info;
 
 use crate::{
-    api::{
-        About,
-        auth::{TOKEN_PREFIX, hash, new_secret},
-    },
+    api::About,
     app::{Running, join_line},
+    credentials::{TOKEN_PREFIX, hash, new_secret},
     state::{Connection, tokens},
 };
 
@@ -49,29 +43,18 @@ pub fn admin_token(connection: &Connection, folder: &Path, at: Timestamp) -> any
 
 /// Where the API and the broker listen, for programs of the same user.
 pub fn write_endpoints(folder: &Path, about: &About) -> anyhow::Result<()> {
-    let text = serde_json::json!({"http": about.http_url, "mqtt": about.mqtt_address});
-    write_private(&folder.join("endpoints.json"), &format!("{text}\n"))
+    let mut endpoints = serde_json::json!({"http": about.http_url, "mqtt": about.mqtt_address});
+    if let Some(tls) = &about.tls {
+        endpoints["https"] = tls.http.map(|at| format!("https://{at}")).into();
+        endpoints["mqtts"] = tls.mqtt.map(|at| at.to_string()).into();
+        endpoints["ca_fingerprint"] = tls.authority.fingerprint().to_string().into();
+    }
+    write_private(&folder.join("endpoints.json"), &format!("{endpoints}\n"))
 }
 
-/// Replaces a file as a whole, readable by its owner alone.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let temporary = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    state_dir::write_private(path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Says once, at the first start, how to go on.
@@ -91,6 +74,12 @@ pub async fn announce(running: &Running) -> anyhow::Result<()> {
         about.http_url,
         token.display()
     );
+    if let Some((tls, url)) = about.tls.as_ref().and_then(|tls| Some((tls, tls.urls.first()?))) {
+        info!(
+            "log in from another machine: agentctl login {url} --fingerprint {}",
+            tls.authority.fingerprint()
+        );
+    }
     info!(
         "let a worker join within 15 minutes: {}",
         join_line(&running.api).await?

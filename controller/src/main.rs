@@ -8,7 +8,10 @@ use controller::{
     cli::{Cli, Command, Restore},
     config::Config,
 };
-use service::clock::{Clock, SystemClock};
+use service::{
+    clock::{Clock, SystemClock},
+    config::Origin,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -33,7 +36,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(address) = &cli.mqtt {
         layers = layers.flag("--mqtt", "mqtt.listen", address);
     }
-    let config: Config = layers.read()?;
+    let mut config: Config = layers.read()?;
+    let is_default = |key: &str| *layers.origin(key) == Origin::Default;
+    config.tls_by_default = is_default("http.tls.listen") && is_default("mqtt.tls.listen");
     if cli.print_config {
         std::io::stdout().write_all(layers.print().as_bytes())?;
         return Ok(());

@@ -1,5 +1,5 @@
 //! The shell of a long-lived process: configuration, logging, metrics,
-//! shutdown, tasks, clock, secrets and the state folder.
+//! shutdown, tasks, clock, secrets, TLS and the state folder.
 //!
 //! Knows nothing of jobs, workers or topics, and depends on nothing of ours.
 
@@ -10,3 +10,4 @@ pub mod secret;
 pub mod shutdown;
 pub mod state_dir;
 pub mod tasks;
+pub mod tls;

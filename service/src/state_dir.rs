@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs::{DirBuilder, File, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -131,6 +131,29 @@ fn lives(process: &str) -> bool {
     }
 }
 
+/// Writes or replaces a file as a whole, readable by its owner alone: after a crash the old or the
+/// new one is there, and what this returned for is on disk.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    // one that was left behind may have other permissions
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// The number that another process wrote into the lock file.
 fn owner(lock: &mut File) -> String {
     let mut text = String::new();
@@ -250,6 +273,19 @@ mod tests {
         });
         open(&path).expect("free once it is cleared");
         clearing.join().expect("it let go");
+    }
+
+    #[test]
+    fn a_private_file_is_replaced_as_a_whole_and_is_its_owners_alone() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("ca.key");
+        std::fs::write(path.with_extension("new"), "left behind").expect("written");
+        write_private(&path, b"one").expect("written");
+        write_private(&path, b"two").expect("written again");
+        assert_eq!(std::fs::read(&path).expect("there"), b"two");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(parent.path()).expect("a folder").count(), 1);
     }
 
     #[test]

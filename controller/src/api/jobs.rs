@@ -121,7 +121,7 @@ pub(super) async fn note(
 ) -> Result<(), ApiError> {
     let entry = audit::AuditEntry {
         who: caller.who(),
-        origin: caller.peer.to_string(),
+        origin: caller.peer.ip.to_string(),
         action: action.to_owned(),
         object: object.to_owned(),
         result,

@@ -10,6 +10,7 @@ pub mod backup;
 pub mod events;
 pub mod extract;
 pub mod jobs;
+pub mod joining;
 pub mod logs;
 pub mod openapi;
 pub mod problem;
@@ -24,7 +25,11 @@ pub mod workflows;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, RwLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use protocol::model::ProviderDefinition;
 use service::clock::SharedClock;
@@ -32,14 +37,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifact::{BlobStore, Logs},
+    certificates::Authority,
+    credentials::Credentials,
     engine::Engine,
     keep::Keep,
     state::Readers,
     telemetry::Telemetry,
     workflow::catalog::Catalog,
 };
-
-use self::auth::Credentials;
 
 /// Everything that handlers may use; cheap to clone.
 #[derive(Clone)]
@@ -83,12 +88,29 @@ pub struct About {
     pub epoch: u64,
     /// When it started, on the monotonic clock.
     pub started_ms: u64,
-    /// Where workers reach the API.
+    /// Where programs of this machine reach the API.
     pub http_url: String,
-    /// Where workers reach the broker.
+    /// Where programs of this machine reach the broker.
     pub mqtt_address: String,
+    /// How other machines do.
+    pub tls: Option<TlsAbout>,
     /// The merged configuration with masked secrets, for backups.
     pub configuration: String,
     /// The state folder.
     pub state_dir: std::path::PathBuf,
+}
+
+/// What listens with TLS.
+#[derive(Debug)]
+pub struct TlsAbout {
+    /// The authority that everybody pins.
+    pub authority: Arc<Authority>,
+    /// Where the API listens.
+    pub http: Option<SocketAddr>,
+    /// Where the broker listens.
+    pub mqtt: Option<SocketAddr>,
+    /// Base URLs of the API for other machines, best first.
+    pub urls: Vec<String>,
+    /// How long a worker's certificate lives.
+    pub worker_life: Duration,
 }

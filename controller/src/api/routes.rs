@@ -12,8 +12,8 @@ use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::S
 use crate::authorize::Need;
 
 use super::{
-    Api, approvals, artifacts, attempts, auth, backup, events, jobs, logs, openapi, server, status, submit,
-    tokens, workers, workflows,
+    Api, approvals, artifacts, attempts, auth, backup, events, jobs, joining, logs, openapi, server, status,
+    submit, tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -202,6 +202,12 @@ pub const ROUTES: &[Route] = &[
         Need::Open,
         "Join with such a token",
     ),
+    route(
+        Method::POST,
+        "/v1/workers/renew",
+        Need::WorkerSelf,
+        "Renew the certificate of the worker that asks",
+    ),
     route(Method::GET, "/v1/workflows", READ, "List workflows"),
     route(Method::GET, "/v1/workflows/{name}", READ, "Show a workflow"),
     route(Method::PUT, "/v1/workflows/{name}", ADMIN, "Store a workflow"),
@@ -276,8 +282,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/attempts/{attempt}/secrets", get(attempts::secrets))
         .route("/v1/attempts/{attempt}/providers", get(attempts::providers))
         .route("/v1/workers", get(workers::list))
-        .route("/v1/workers/join-tokens", post(workers::create_join_token))
-        .route("/v1/workers/join", post(workers::join))
+        .route("/v1/workers/join-tokens", post(joining::create_join_token))
+        .route("/v1/workers/join", post(joining::join))
+        .route("/v1/workers/renew", post(joining::renew))
         .route("/v1/workers/{name}", get(workers::show).delete(workers::remove))
         .route("/v1/workers/{name}/pause", post(workers::pause))
         .route("/v1/workers/{name}/drain", post(workers::drain))

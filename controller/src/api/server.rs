@@ -1,14 +1,14 @@
 //! The listener of the API, and what all answers have in common.
 
-use std::net::SocketAddr;
-
 use axum::{
-    extract::{Request, State},
+    extract::{Request, State, connect_info::Connected},
     http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
+    serve::{IncomingStream, Listener},
 };
 use protocol::http::problem::{Code, Problem};
-use tokio::net::TcpListener;
+
+use crate::transport::Peer;
 
 use super::{
     Api, auth,
@@ -17,14 +17,13 @@ use super::{
 };
 
 /// Serves until the process stops; open streams end with it.
-pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
+pub async fn serve<L>(listener: L, api: Api) -> std::io::Result<()>
+where
+    L: Listener<Addr = Peer>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
+{
     let stop = api.stop.clone();
-    let service = routes::router(api).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
+    let service = routes::router(api).into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -29,7 +29,7 @@ fn documented(method: &Method, path: &str) -> Need {
         || *method == Method::PUT && path.starts_with("/v1/workflows");
     if OPEN.contains(&path) {
         Need::Open
-    } else if path.starts_with("/v1/attempts/") {
+    } else if path.starts_with("/v1/attempts/") || path == "/v1/workers/renew" {
         Need::WorkerSelf
     } else if path.starts_with("/v1/blobs/") {
         Need::ScopeOrWorker(Scope::Run)

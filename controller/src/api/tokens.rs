@@ -16,11 +16,14 @@ use protocol::{
     id::TokenId,
 };
 
-use crate::state::tokens;
+use crate::{
+    credentials::{TOKEN_PREFIX, hash, new_secret},
+    state::tokens,
+};
 
 use super::{
     Api,
-    auth::{Caller, TOKEN_PREFIX, hash, new_secret},
+    auth::Caller,
     extract::Body,
     jobs::note,
     problem::{ApiResult, not_found},

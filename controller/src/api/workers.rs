@@ -1,4 +1,4 @@
-//! `/v1/workers`, and how a worker joins.
+//! `/v1/workers`: the roster, and what is wanted of each.
 
 use axum::{
     Extension, Json,
@@ -6,36 +6,22 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use jiff::SignedDuration;
 use protocol::{
     http::{
         Page,
-        problem::{Code, Problem},
-        workers::{
-            CreateJoinToken, CurrentStep, JoinToken, JoinTokenCreated, JoinWorker, WorkerCredential,
-            WorkerView,
-        },
+        workers::{CurrentStep, WorkerView},
     },
-    id::WorkerId,
-    worker::{Load, Wanted, WorkerState, check_worker_name},
+    worker::Wanted,
 };
 
-use crate::{
-    engine::NewWorker,
-    orchestrator::{Event, World, world::Worker},
-    state::workers,
-};
+use crate::orchestrator::{Event, World, world::Worker};
 
 use super::{
     Api,
-    auth::{Caller, WORKER_PREFIX, hash, new_secret},
-    extract::Body,
+    auth::Caller,
     jobs::note,
-    problem::{ApiError, ApiResult, not_found},
+    problem::{ApiResult, not_found},
 };
-
-/// Life of a join token, in seconds.
-const JOIN_LIFE_S: i64 = 15 * 60;
 
 /// A worker as the API and the public topics show it.
 pub fn view(world: &World, worker: &Worker) -> WorkerView {
@@ -149,97 +135,12 @@ pub(super) async fn resume(
     show(State(api), Path(name)).await
 }
 
-/// Its credential opens nothing from now on, and its connection is closed.
+/// Its credential opens nothing from now on, and its connections are closed.
 pub(super) async fn remove(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> ApiResult<Response> {
     want(&api, &caller, &name, Wanted::Removed).await?;
-    api.credentials.forget();
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-pub(super) async fn create_join_token(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Body(_): Body<CreateJoinToken>,
-) -> ApiResult<Response> {
-    let created = make_join_token(&api).await?;
-    note(&api, &caller, "worker.join_token", "", "ok".to_owned()).await?;
-    Ok((StatusCode::CREATED, Json(created)).into_response())
-}
-
-/// A token that lets one worker join; only its hash is kept.
-pub async fn make_join_token(api: &Api) -> ApiResult<JoinTokenCreated> {
-    let secret = new_secret("");
-    let now = api.clock.wall();
-    let expires_at = now + SignedDuration::from_secs(JOIN_LIFE_S);
-    let secret_hash = hash(&secret);
-    api.engine
-        .write(move |connection| workers::insert_join_token(connection, &secret_hash, now, expires_at))
-        .await?;
-    let token = JoinToken {
-        url: api.about.http_url.clone(),
-        ca_fingerprint: None,
-        secret,
-    };
-    Ok(JoinTokenCreated {
-        token: token.encode(),
-        expires_at,
-    })
-}
-
-/// A join token in, a credential out: using the one and making the other is one transaction.
-pub(super) async fn join(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Body(wish): Body<JoinWorker>,
-) -> ApiResult<Response> {
-    check_worker_name(&wish.name).map_err(|error| {
-        ApiError::from(Problem::new(Code::InvalidField, error.to_string()).field("name", wish.name.as_str()))
-    })?;
-    let secret = new_secret(WORKER_PREFIX);
-    let worker = Worker {
-        id: WorkerId::new(),
-        name: wish.name,
-        state: WorkerState::Offline,
-        wanted: Wanted::Active,
-        labels: wish.labels,
-        slots: wish.slots.clamp(1, 1024),
-        used: 0,
-        models: vec![],
-        version: String::new(),
-        load: Load::default(),
-        joined_at: api.clock.wall(),
-        last_seen_at: None,
-        session: None,
-        live: false,
-        boot: None,
-        closed: None,
-        warm: std::collections::VecDeque::new(),
-    };
-    let id = worker.id;
-    let new = NewWorker {
-        join_sha256: hash(&wish.token),
-        secret_sha256: hash(&secret),
-        worker,
-    };
-    let name = match api.engine.join(new).await {
-        Ok(name) => name,
-        Err(error) => {
-            note(&api, &caller, "worker.join", "", error.to_string()).await?;
-            return Err(error.into());
-        }
-    };
-    note(&api, &caller, "worker.join", &name, "ok".to_owned()).await?;
-    let credential = WorkerCredential {
-        id,
-        name,
-        secret,
-        http_url: api.about.http_url.clone(),
-        mqtt_address: api.about.mqtt_address.clone(),
-        ca: None,
-    };
-    Ok((StatusCode::CREATED, Json(credential)).into_response())
 }

@@ -18,7 +18,7 @@ use super::{
     tape::{BLOCK, Entry},
 };
 use crate::{
-    api::auth::{TOKEN_PREFIX, hash, new_secret},
+    credentials::{TOKEN_PREFIX, hash, new_secret},
     state::{StateError, snapshot::Snapshot},
 };
 

@@ -2,23 +2,23 @@
 //! owns the task of each.
 
 use std::{
-    collections::HashMap,
     io,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     config::BrokerConfig,
@@ -30,9 +30,8 @@ use super::{
     stats::Counters,
     topics::Summaries,
 };
+use crate::transport::{Acceptor, Peer, Ticket, Waiting};
 
-/// Connections of all addresses together that have not logged in yet, at most.
-const MAX_WAITING: usize = 512;
 /// How long sessions may take to end at a stop.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Pause after a failed accept: out of file descriptors, usually.
@@ -55,8 +54,13 @@ pub(super) struct Shared {
     pub(super) waiting: Arc<Waiting>,
 }
 
-/// Takes connections until `stop`, then ends them all.
-pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
+/// Takes connections until `stop`, then ends them all; with an acceptor they begin with TLS.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    acceptor: Option<Acceptor>,
+    stop: CancellationToken,
+) {
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
@@ -70,7 +74,8 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, stop: Cancel
                 Ok((stream, peer)) => {
                     let (ip, port) = (peer.ip().to_canonical(), peer.port());
                     if let Some(ticket) = admit(&shared, &stream, ip, port) {
-                        sessions.spawn(serve(Arc::clone(&shared), stream, ip, ticket));
+                        let shared = Arc::clone(&shared);
+                        sessions.spawn(open(shared, acceptor.clone(), stream, ip, ticket));
                     }
                 }
                 Err(reason) => {
@@ -114,70 +119,27 @@ fn no_delay(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr, ticket: Ticket) {
+/// The handshake, where there is one, counts as a part of the login: its place is held for both.
+async fn open(
+    shared: Arc<Shared>,
+    acceptor: Option<Acceptor>,
+    stream: TcpStream,
+    ip: IpAddr,
+    ticket: Ticket,
+) {
+    let Some(acceptor) = acceptor else {
+        return serve(shared, stream, Peer::plain(ip), ticket).await;
+    };
+    match acceptor.accept(stream, ip).await {
+        Ok((stream, peer)) => serve(shared, stream, peer, ticket).await,
+        Err(reason) => debug!(peer = %ip, "no MQTT connection: {reason}"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite>(shared: Arc<Shared>, stream: S, peer: Peer, ticket: Ticket) {
     let session = login::login(&shared, stream, peer).await;
     drop(ticket);
     if let Some(session) = session {
         session.run().await;
-    }
-}
-
-/// How many connections have not logged in yet, by address.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<HashMap<IpAddr, usize>>);
-
-/// One connection that has not logged in yet.
-#[derive(Debug)]
-struct Ticket {
-    waiting: Arc<Waiting>,
-    address: IpAddr,
-}
-
-impl Waiting {
-    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Ticket> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = counts.values().sum();
-        let here = counts.get(&address).copied().unwrap_or(0);
-        if here >= limit || (limit != usize::MAX && total >= MAX_WAITING) {
-            return None;
-        }
-        counts.insert(address, here + 1);
-        Some(Ticket {
-            waiting: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut counts = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    #[test]
-    fn an_address_can_hold_only_so_many_places_and_gets_them_back() {
-        let waiting = Arc::new(Waiting::default());
-        let (a, b) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from([192, 0, 2, 1]));
-        let mut held: Vec<_> = (0..2).map(|_| waiting.enter(a, 2).expect("room")).collect();
-        assert!(waiting.enter(a, 2).is_none());
-        assert!(waiting.enter(a, usize::MAX).is_some(), "the watchdog passes");
-        assert!(waiting.enter(b, 2).is_some());
-        held.pop();
-        assert!(waiting.enter(a, 2).is_some());
-        drop(held);
-        assert!(waiting.0.lock().expect("sound").is_empty());
     }
 }

@@ -1,9 +1,10 @@
 //! From an accepted socket to a logged-in session, or to a clear refusal.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use protocol::id::WorkerId;
+use service::tls::Fingerprint;
 use subtle::ConstantTimeEq;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +22,7 @@ use super::{
     watchdog::PROBE_USER,
     wire::{Wire, WireError},
 };
-use crate::authorize::Identity;
+use crate::{authorize::Identity, transport::Peer};
 
 /// Longest client id, in bytes.
 const MAX_CLIENT_ID: usize = 256;
@@ -42,15 +43,28 @@ pub enum Refused {
     Unavailable,
 }
 
+/// What a client logs in with.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// User name and password. A worker's user name is its id.
+    Password {
+        /// The user name.
+        username: &'a str,
+        /// The password.
+        password: &'a [u8],
+    },
+    /// The certificate of its connection; what CONNECT says beside it does not count.
+    Certificate(Fingerprint),
+}
+
 /// Checks credentials. It limits wrong ones per address by itself, and is never
 /// asked about a connection that brings none.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Whose credential this is. A worker's user name is its id.
+    /// Whose credential this is.
     fn authenticate<'a>(
         &'a self,
-        username: &'a str,
-        password: &'a [u8],
-        peer: IpAddr,
+        presented: Presented<'a>,
+        peer: &'a Peer,
     ) -> BoxFuture<'a, Result<Identity, Refused>>;
 }
 
@@ -100,24 +114,25 @@ impl NoLogin {
 pub(super) async fn login<S: AsyncRead + AsyncWrite>(
     shared: &Arc<Shared>,
     stream: S,
-    peer: IpAddr,
+    peer: Peer,
 ) -> Option<Session<S>> {
     let mut wire = Wire::new(stream);
-    match try_login(shared, &mut wire, peer).await {
+    let ip = peer.ip;
+    match try_login(shared, &mut wire, &peer).await {
         Ok((connect, principal, admitted)) => {
             shared.counters.logins.add();
-            debug!(%peer, connection = admitted.membership.connection(), "MQTT login of {principal:?}");
+            debug!(peer = %ip, connection = admitted.membership.connection(), "MQTT login of {principal:?}");
             Some(Session::new(
                 Arc::clone(shared),
                 wire,
-                peer,
+                ip,
                 connect,
                 principal,
                 admitted,
             ))
         }
         Err(reason) => {
-            refuse(shared, wire, peer, &reason).await;
+            refuse(shared, wire, &peer, &reason).await;
             None
         }
     }
@@ -126,7 +141,7 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite>(
 async fn try_login<S: AsyncRead + AsyncWrite>(
     shared: &Arc<Shared>,
     wire: &mut Wire<S>,
-    peer: IpAddr,
+    peer: &Peer,
 ) -> Result<(Connect, Principal, Admitted), NoLogin> {
     let limit = shared.config.login_timeout;
     let first = timeout(limit, wire.receive(MAX_LOGIN_PACKET)).await;
@@ -155,33 +170,36 @@ async fn try_login<S: AsyncRead + AsyncWrite>(
     Ok((*connect, principal, admitted))
 }
 
-async fn principal(shared: &Shared, connect: &Connect, peer: IpAddr) -> Result<Principal, NoLogin> {
+async fn principal(shared: &Shared, connect: &Connect, peer: &Peer) -> Result<Principal, NoLogin> {
+    if let Some(certificate) = peer.certificate() {
+        let presented = Presented::Certificate(certificate);
+        return Ok(Principal::Known(shared.auth.authenticate(presented, peer).await?));
+    }
     let (Some(username), Some(password)) = (&connect.username, &connect.password) else {
         return Err(NoLogin::NoCredential);
     };
     if username == PROBE_USER && bool::from(password.ct_eq(shared.probe_secret.as_bytes())) {
         return Ok(Principal::Probe);
     }
-    Ok(Principal::Known(
-        shared.auth.authenticate(username, password, peer).await?,
-    ))
+    let presented = Presented::Password { username, password };
+    Ok(Principal::Known(shared.auth.authenticate(presented, peer).await?))
 }
 
 async fn refuse<S: AsyncRead + AsyncWrite>(
     shared: &Shared,
     mut wire: Wire<S>,
-    peer: IpAddr,
+    peer: &Peer,
     reason: &NoLogin,
 ) {
     let Some(code) = reason.code() else {
         if matches!(reason, NoLogin::Wire(WireError::Decode(_)) | NoLogin::NotConnect) {
             shared.counters.protocol_errors.add();
         }
-        debug!(%peer, "MQTT connection without login: {reason}");
+        debug!(peer = %peer.ip, "MQTT connection without login: {reason}");
         return;
     };
     shared.counters.refused_logins.add();
-    info!(%peer, "MQTT login refused: {reason}");
+    info!(peer = %peer.ip, "MQTT login refused: {reason}");
     let answer = async {
         wire.send(&Packet::ConnAck(code)).await?;
         wire.output.close().await

@@ -42,7 +42,7 @@ mod wire;
 pub use config::BrokerConfig;
 pub use event::{BrokerEvent, CommandIn, CommandTopic, ConnectionEnd, LogIn, Outlets};
 pub use link::{LinkError, WorkerLink};
-pub use login::{Authenticate, Refused};
+pub use login::{Authenticate, Presented, Refused};
 pub use registry::NotSent;
 pub use router::RouterGone;
 pub use running::{Broker, BrokerControl, BrokerFailure, StartError};

@@ -19,7 +19,7 @@ use super::{
     acl::Credential,
     config::BrokerConfig,
     event::Outlets,
-    front::{self, Shared, Waiting},
+    front::{self, Shared},
     interest::Interest,
     link::WorkerLink,
     login::Authenticate,
@@ -29,6 +29,7 @@ use super::{
     topics::{Publisher, Summaries},
     watchdog,
 };
+use crate::transport::{Acceptor, Waiting};
 
 /// How long a stop waits for the router, which answers within a millisecond when it lives.
 const ROUTER_PATIENCE: Duration = Duration::from_secs(2);
@@ -72,7 +73,7 @@ pub struct Broker {
     pub(super) shared: Arc<Shared>,
     address: SocketAddr,
     stop: CancellationToken,
-    front: JoinHandle<()>,
+    fronts: Vec<JoinHandle<()>>,
     watchdog: JoinHandle<()>,
     links: JoinHandle<()>,
     failure: watch::Receiver<Option<BrokerFailure>>,
@@ -113,18 +114,25 @@ impl Broker {
         let stop = CancellationToken::new();
         let (failed, failure) = watch::channel(None);
         let links = tokio::spawn(report_thread(thread, failed.clone()));
-        let front = tokio::spawn(front::run(Arc::clone(&shared), listener, stop.clone()));
+        let front = tokio::spawn(front::run(Arc::clone(&shared), listener, None, stop.clone()));
         let watchdog = tokio::spawn(report_silence(Arc::clone(&shared), address, stop.clone(), failed));
         info!(%address, "MQTT broker listens");
         Ok(Self {
             shared,
             address,
             stop,
-            front,
+            fronts: vec![front],
             watchdog,
             links,
             failure,
         })
+    }
+
+    /// Listens on another socket too, where connections begin with TLS.
+    pub fn listen_tls(&mut self, socket: TcpListener, acceptor: Acceptor) {
+        let shared = Arc::clone(&self.shared);
+        let front = front::run(shared, socket, Some(acceptor), self.stop.clone());
+        self.fronts.push(tokio::spawn(front));
     }
 
     /// Where it listens.
@@ -175,7 +183,9 @@ impl Broker {
         // Without a router that answers there is nothing to deliver.
         let _ = timeout(ROUTER_PATIENCE, self.shared.router.settle()).await;
         self.stop.cancel();
-        join("listener", self.front).await;
+        for front in self.fronts {
+            join("listener", front).await;
+        }
         join("watchdog", self.watchdog).await;
         let links = async {
             self.shared.router.stop().await;

@@ -31,6 +31,8 @@ pub(super) struct Input<S> {
 pub(super) struct Output<S> {
     stream: WriteHalf<S>,
     buffer: BytesMut,
+    /// What was written may still lie in the stream: TLS keeps whole records back.
+    unflushed: bool,
 }
 
 /// A packet cannot be had.
@@ -58,6 +60,7 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
             output: Output {
                 stream: writer,
                 buffer: BytesMut::new(),
+                unflushed: false,
             },
         }
     }
@@ -104,23 +107,30 @@ impl<S: AsyncRead + AsyncWrite> Output<S> {
         encode(packet, &mut self.buffer);
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait; what lies in the stream counts as one.
     pub(super) fn len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + usize::from(self.unflushed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.len() == 0
     }
 
     /// Writes a part of what waits. May be dropped while it waits.
     pub(super) async fn drain(&mut self) -> io::Result<()> {
-        let written = self.stream.write_buf(&mut self.buffer).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+        if !self.buffer.is_empty() {
+            let written = self.stream.write_buf(&mut self.buffer).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.unflushed = true;
         }
-        if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
-            self.buffer = BytesMut::new();
+        if self.buffer.is_empty() {
+            if self.buffer.capacity() > KEPT {
+                self.buffer = BytesMut::new();
+            }
+            self.stream.flush().await?;
+            self.unflushed = false;
         }
         Ok(())
     }
@@ -136,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite> Output<S> {
     /// Forgets what waits.
     pub(super) fn discard(&mut self) {
         self.buffer.clear();
+        self.unflushed = false;
     }
 
     /// Says that nothing more will come.

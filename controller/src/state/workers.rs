@@ -43,7 +43,7 @@ fn body(worker: &Worker) -> String {
     })
 }
 
-/// A new worker with the hash of its secret.
+/// A new worker with the hash of its credential: of its secret, or of its certificate.
 pub fn insert(connection: &Connection, worker: &Worker, secret_sha256: &[u8]) -> Result<(), StateError> {
     let sql =
         "INSERT INTO workers (id, name, secret, wanted, joined_ms, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -99,14 +99,37 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Worker>, StateError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The worker with this secret, if it was not removed.
-pub fn by_secret(connection: &Connection, secret_sha256: &[u8]) -> Result<Option<WorkerId>, StateError> {
-    let sql = "SELECT id FROM workers WHERE secret = ?1 AND wanted <> 'removed'";
-    let found = connection
+/// The worker with this secret or certificate, if it was not removed; and whether the
+/// credential is a renewed one that was not used yet.
+pub fn by_credential(connection: &Connection, sha256: &[u8]) -> Result<Option<(WorkerId, bool)>, StateError> {
+    let sql = "SELECT id, renewed = ?1 FROM workers \
+               WHERE (secret = ?1 OR renewed = ?1) AND wanted <> 'removed'";
+    let read = |row: &rusqlite::Row<'_>| {
+        let is_new: Option<bool> = row.get(1)?;
+        Ok((WorkerId::from_uuid(id(row, 0)?), is_new == Some(true)))
+    };
+    Ok(connection
         .prepare_cached(sql)?
-        .query_row([secret_sha256], |row| id(row, 0))
-        .optional()?;
-    Ok(found.map(WorkerId::from_uuid))
+        .query_row([sha256], read)
+        .optional()?)
+}
+
+/// Gives a worker a second credential, which takes the first one's place when it is used; false
+/// if the worker was removed.
+pub fn renew(connection: &Connection, worker: WorkerId, sha256: &[u8]) -> Result<bool, StateError> {
+    let sql = "UPDATE workers SET renewed = ?2 WHERE id = ?1 AND wanted <> 'removed'";
+    let changed = connection
+        .prepare_cached(sql)?
+        .execute(params![worker.uuid().as_bytes(), sha256])?;
+    Ok(changed == 1)
+}
+
+/// A renewed credential was used: the one before opens nothing any more.
+pub fn promote(connection: &Connection, sha256: &[u8]) -> Result<(), StateError> {
+    connection
+        .prepare_cached("UPDATE workers SET secret = renewed, renewed = NULL WHERE renewed = ?1")?
+        .execute([sha256])?;
+    Ok(())
 }
 
 /// The wished name, or the first free one with a number behind it.
@@ -136,6 +159,19 @@ pub fn insert_join_token(
         .prepare_cached("INSERT INTO join_tokens (secret, expires_ms) VALUES (?1, ?2)")?
         .execute(params![secret_sha256, expires.as_millisecond()])?;
     Ok(())
+}
+
+/// Whether a join token can still be used.
+pub fn is_join_token(
+    connection: &Connection,
+    secret_sha256: &[u8],
+    now: Timestamp,
+) -> Result<bool, StateError> {
+    let sql = "SELECT 1 FROM join_tokens WHERE secret = ?1 AND used_ms IS NULL AND expires_ms > ?2";
+    let found = connection
+        .prepare_cached(sql)?
+        .exists(params![secret_sha256, now.as_millisecond()])?;
+    Ok(found)
 }
 
 /// Uses a join token for a worker: true for exactly one caller, and only in time.

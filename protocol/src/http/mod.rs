@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod backup;
 pub mod events;
 pub mod jobs;
+pub mod join;
 pub mod problem;
 pub mod status;
 pub mod tokens;

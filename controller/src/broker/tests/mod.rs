@@ -8,7 +8,7 @@ mod workers;
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use super::{
     wire::{Wire, WireError},
     *,
 };
-use crate::authorize::Identity;
+use crate::{authorize::Identity, transport::Peer};
 
 /// Far more than anything here takes; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -128,10 +128,12 @@ struct Passwords(HashMap<Scope, TokenId>);
 impl Authenticate for Passwords {
     fn authenticate<'a>(
         &'a self,
-        username: &'a str,
-        password: &'a [u8],
-        _peer: IpAddr,
+        presented: Presented<'a>,
+        _peer: &'a Peer,
     ) -> BoxFuture<'a, Result<Identity, Refused>> {
+        let Presented::Password { username, password } = presented else {
+            return Box::pin(std::future::ready(Err(Refused::WrongCredential)));
+        };
         let password = String::from_utf8_lossy(password).into_owned();
         let identity = if let Ok(id) = username.parse::<WorkerId>() {
             (password == format!("secret {id}")).then_some(Identity::Worker(id))

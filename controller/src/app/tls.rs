@@ -1,0 +1,105 @@
+//! Opens the TLS listeners, and the authority that they show.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use service::clock::SharedClock;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::{
+    api::TlsAbout,
+    certificates::{Authority, Names, Serving},
+    config::{Config, TlsListen},
+    transport::Acceptor,
+};
+
+/// What was opened.
+pub(super) struct Tls {
+    pub(super) http: Option<TcpListener>,
+    pub(super) mqtt: Option<TcpListener>,
+    authority: Arc<Authority>,
+    serving: Arc<Serving>,
+    names: Names,
+    worker_life: Duration,
+}
+
+impl Tls {
+    /// Reads or makes the authority, and binds what the configuration asks for.
+    pub(super) async fn open(config: &Config, folder: &Path, clock: &SharedClock) -> anyhow::Result<Self> {
+        let authority = Arc::new(Authority::open(folder)?);
+        let wanted = [("http", &config.http.tls), ("mqtt", &config.mqtt.tls)];
+        let listeners = wanted.iter().filter_map(|(_, tls)| tls.as_ref());
+        let configured = listeners.clone().flat_map(|tls| tls.names.clone()).collect();
+        let names = Names::new(configured, listeners.map(|tls| tls.listen.ip()).collect());
+        let serving = Serving::new(authority.clone(), names.clone(), clock.wall())?;
+        let mut bound = vec![];
+        for (section, tls) in wanted {
+            bound.push(match tls {
+                Some(tls) => bind(section, tls, config.tls_by_default).await?,
+                None => None,
+            });
+        }
+        let mqtt = bound.pop().flatten();
+        Ok(Self {
+            http: bound.pop().flatten(),
+            mqtt,
+            authority,
+            serving,
+            names,
+            worker_life: Duration::from_secs(config.limits.certificate_s),
+        })
+    }
+
+    /// For the HTTP listener.
+    pub(super) fn http_acceptor(&self) -> anyhow::Result<Acceptor> {
+        Ok(Acceptor::new(self.serving.config(&["http/1.1"])?))
+    }
+
+    /// For the MQTT listener.
+    pub(super) fn mqtt_acceptor(&self) -> anyhow::Result<Acceptor> {
+        Ok(Acceptor::new(self.serving.config(&["mqtt"])?))
+    }
+
+    /// The certificate, to be kept fresh.
+    pub(super) fn serving(&self) -> Arc<Serving> {
+        self.serving.clone()
+    }
+
+    /// What there is, for the API; `None` if nothing listens with TLS.
+    pub(super) fn about(&self) -> anyhow::Result<Option<TlsAbout>> {
+        let address = |socket: &Option<TcpListener>| socket.as_ref().map(TcpListener::local_addr).transpose();
+        let (http, mqtt) = (address(&self.http)?, address(&self.mqtt)?);
+        if http.is_none() && mqtt.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(TlsAbout {
+            authority: self.authority.clone(),
+            http,
+            mqtt,
+            urls: http.map(|http| self.names.urls(http)).unwrap_or_default(),
+            worker_life: self.worker_life,
+        }))
+    }
+}
+
+/// A port that only the defaults ask for may be taken: then this machine's own programs still work.
+async fn bind(section: &str, tls: &TlsListen, by_default: bool) -> anyhow::Result<Option<TcpListener>> {
+    let address = tls.listen;
+    match TcpListener::bind(address).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if by_default => {
+            warn!(
+                %error,
+                "cannot listen with TLS on {address}: other machines cannot connect; set {section}.tls.listen to another \
+                 address, or {section}.tls to ~"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "cannot listen with TLS on {address}: stop what listens there, or set {section}.tls.listen to another"
+            )
+        }),
+    }
+}

@@ -1,0 +1,1 @@
+UPDATE workers SET renewed = x'0c';
