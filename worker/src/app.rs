@@ -9,12 +9,11 @@ use std::{
 
 use anyhow::Context;
 use protocol::{
-    http::workers::WorkerCredential,
     id::BootId,
     model::{ProviderDefinition, ProviderKind},
 };
 use service::{
-    clock::{SharedClock, SystemClock},
+    clock::{Clock as _, SharedClock, SystemClock},
     shutdown,
     tasks::{Drained, OnExit, Tasks},
 };
@@ -22,9 +21,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     attempt::{Attempts, StepRunner, Workshop},
     cli::{self, Cli, Command},
     config::Config,
+    credential::Credential,
     folder::StateFolder,
     inventory::{self, Found, Inventory},
     join,
@@ -32,6 +33,7 @@ use crate::{
     leftovers,
     link::{Address, Link},
     outbox::Outbox,
+    renewal::Renewal,
     sandbox::Sandbox,
     session::{self, Held, Identity, Machine, Session, SessionParts},
     telemetry,
@@ -88,7 +90,8 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
     let found = inventory.look().await;
     let credential = match (plan, credential) {
         (Some(plan), _) => {
-            let credential = plan.carry_out(&folder, &found, config.slots).await?;
+            let now = SystemClock::new().wall();
+            let credential = plan.carry_out(&folder, &found, config.slots, now).await?;
             cli::say(&format!("joined as {}: {}", credential.name, found.summary()));
             telemetry::joined(&credential.name, &credential.http_url);
             credential
@@ -98,7 +101,7 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
     };
     let worker = Worker {
         config,
-        folder,
+        folder: Arc::new(folder),
         credential,
         toolchains,
         sandbox,
@@ -141,8 +144,8 @@ fn own_providers(config: &Config) -> anyhow::Result<Vec<ProviderDefinition>> {
 /// Everything that a working worker is made of.
 struct Worker {
     config: Config,
-    folder: StateFolder,
-    credential: WorkerCredential,
+    folder: Arc<StateFolder>,
+    credential: Credential,
     toolchains: Toolchains,
     sandbox: Arc<Sandbox>,
     providers: Vec<ProviderDefinition>,
@@ -160,10 +163,13 @@ impl Worker {
         let clock = SystemClock::shared();
         let (journal, opened, forgotten) = Journal::open(self.folder.journal(), clock.clone(), &tasks)?;
         self.introduce(&opened);
-        let (link, ends) = Link::new(self.address(&opened)?);
+        let (access, shown) = Access::of(&self.credential)?;
+        let base = self.base()?;
+        let controller = Controller::new(&base, access.clone())?;
+        let (link, ends) = Link::new(self.address(&opened, access)?);
         let (reports, reports_in) = mpsc::channel(REPORTS);
         let (tails, tails_in) = mpsc::channel(TAILS);
-        let workshop = Arc::new(self.workshop(clock, reports, tails)?);
+        let workshop = Arc::new(self.workshop(clock.clone(), controller.clone(), reports, tails)?);
         let (told, introduction) = watch::channel(self.found.introduction);
         let identity = Identity {
             boot: BootId::new(),
@@ -188,7 +194,7 @@ impl Worker {
             attempts: Attempts::new(workshop.clone(), tasks.clone()),
             reports: reports_in,
             tails: tails_in,
-            controller: self.credential.http_url.clone(),
+            controller: base,
             introduction,
             load: Box::new(move || inventory::load(&folder)),
         });
@@ -197,6 +203,17 @@ impl Worker {
             OnExit::Log,
             self.inventory.keep_looking(told, stop.clone()),
         );
+        if let (Some(shown), Some(certified)) = (shown, self.credential.certified.clone()) {
+            let renewal = Renewal {
+                folder: self.folder.clone(),
+                credential: self.credential.clone(),
+                certified,
+                shown,
+                controller,
+                clock,
+            };
+            tasks.spawn("renewal", OnExit::StopProcess, renewal.run(stop.clone()));
+        }
         tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
         session::spawn(&tasks, link, session, &stop);
         stop.cancelled().await;
@@ -247,12 +264,37 @@ impl Worker {
         telemetry::results_kept(opened.held.values().filter(unsent).count());
     }
 
-    fn address(&self, opened: &Opened) -> anyhow::Result<Address> {
-        let credential = &self.credential;
+    /// Base URL of the controller: as configured, else as joined.
+    fn base(&self) -> anyhow::Result<String> {
+        let configured = self.config.controller.as_ref();
+        let base = configured.unwrap_or(&self.credential.http_url);
+        let scheme = match self.credential.certified {
+            Some(_) => "https://",
+            None => "http://",
+        };
         anyhow::ensure!(
-            credential.ca.is_none(),
-            "the credential asks for TLS, which this version does not speak: join again over http://127.0.0.1"
+            base.starts_with(scheme),
+            "controller: {base} does not fit the credential of this worker, which joined over {scheme}: write the \
+             address with {scheme}, or join again"
         );
+        Ok(base.clone())
+    }
+
+    /// Host of the broker: that of a configured controller, else as joined.
+    fn broker_host<'a>(&'a self, joined: &'a str) -> &'a str {
+        let Some(url) = &self.config.controller else {
+            return joined;
+        };
+        let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
+        let authority = authority.unwrap_or(joined);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => host.trim_matches(['[', ']']),
+            _ => authority.trim_matches(['[', ']']),
+        }
+    }
+
+    fn address(&self, opened: &Opened, access: Access) -> anyhow::Result<Address> {
+        let credential = &self.credential;
         let (host, port) = credential
             .mqtt_address
             .rsplit_once(':')
@@ -264,10 +306,10 @@ impl Worker {
                 )
             })?;
         Ok(Address {
-            host: host.to_owned(),
+            host: self.broker_host(host).to_owned(),
             port,
             worker: credential.id,
-            secret: credential.secret.clone(),
+            access,
             journal: opened.id,
             start: opened.start,
         })
@@ -276,15 +318,10 @@ impl Worker {
     fn workshop(
         &self,
         clock: SharedClock,
+        controller: Controller,
         reports: mpsc::Sender<crate::attempt::Report>,
         tails: mpsc::Sender<protocol::message::LogTail>,
     ) -> anyhow::Result<Workshop> {
-        let base = self
-            .config
-            .controller
-            .as_ref()
-            .unwrap_or(&self.credential.http_url);
-        let controller = Controller::new(base, Some(self.credential.secret.clone()))?;
         let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone(), self.sandbox.clone())?;
         Ok(Workshop {
             runner: self.runner.clone(),

@@ -2,15 +2,16 @@
 //! its caches stay small.
 
 use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Write},
+    fs::{self, DirBuilder},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use protocol::http::workers::WorkerCredential;
-use service::state_dir::{StateDir, StateDirError};
+use service::state_dir::{self, StateDir, StateDirError};
+
+use crate::credential::Credential;
 
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ impl StateFolder {
             let path = path.to_owned();
             move |source| FolderError::Io { path, source }
         };
-        let owned = service::state_dir::open(root)?;
+        let owned = state_dir::open(root)?;
         let root = fs::canonicalize(root).map_err(at(root))?;
         let folder = Self { root, owned };
         for part in [folder.spools(), folder.blobs(), folder.scratch()] {
@@ -108,7 +109,7 @@ impl StateFolder {
     }
 
     /// Reads the credential.
-    pub fn credential(&self) -> Result<WorkerCredential, FolderError> {
+    pub fn credential(&self) -> Result<Credential, FolderError> {
         let path = self.credential_file();
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -124,20 +125,12 @@ impl StateFolder {
     }
 
     /// Stores the credential (mode 0600) so that a crash leaves the old or the new one.
-    pub fn store_credential(&self, credential: &WorkerCredential) -> Result<(), FolderError> {
+    pub fn store_credential(&self, credential: &Credential) -> Result<(), FolderError> {
         let path = self.credential_file();
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
-            serde_json::to_writer_pretty(&mut file, credential)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|e| e.error)?;
-            File::open(&self.root)?.sync_all()
-        };
-        write().map_err(|source| FolderError::Io {
-            path: path.clone(),
-            source,
-        })
+        let written = serde_json::to_string_pretty(credential)
+            .map_err(io::Error::other)
+            .and_then(|text| state_dir::write_private(&path, format!("{text}\n").as_bytes()));
+        written.map_err(|source| FolderError::Io { path, source })
     }
 
     /// Removes what attempts of an earlier life left in their private folders.
@@ -231,7 +224,7 @@ mod tests {
             let path = home.path().join(name);
             fs::write(&path, [0; 100]).expect("writes");
             let time = now - Duration::from_secs(age_s);
-            let file = File::options().append(true).open(&path).expect("opens");
+            let file = fs::File::options().append(true).open(&path).expect("opens");
             file.set_modified(time).expect("sets");
         }
         let removed = sweep_now(home.path(), 250, Duration::from_secs(86_400), now).expect("sweeps");

@@ -1,12 +1,16 @@
 //! Joining a controller: a one-time token in, a credential on disk.
 
+use jiff::Timestamp;
 use protocol::{
-    http::workers::{InvalidJoinTokenText, JoinToken, JoinWorker, WorkerCredential},
+    http::join::{InvalidJoinTokenText, JoinToken, JoinWorker, WorkerCredential},
     worker::{InvalidWorkerName, check_worker_name},
 };
+use service::tls::{Fingerprint, InvalidFingerprint};
 
 use crate::{
+    access::Access,
     cli::Join,
+    credential::{Credential, CredentialError, Key},
     folder::{FolderError, StateFolder},
     inventory::Found,
     upload::{Controller, HttpError},
@@ -32,12 +36,33 @@ pub enum JoinError {
         /// As whom.
         name: String,
     },
-    /// The controller wants TLS.
+    /// The fingerprint in the token is none.
+    #[error("the join token holds {0}")]
+    Fingerprint(#[from] InvalidFingerprint),
+    /// The token would cross the network in the clear.
     #[error(
-        "the controller at {0} wants TLS, which this version does not speak: join on the controller's own \
-         machine, over http://127.0.0.1"
+        "the join token names {0}, another machine, and no certificate authority: it would be sent in the clear; let \
+         the controller listen with TLS (http.tls and mqtt.tls), and make another token"
     )]
-    Tls(String),
+    InTheClear(String),
+    /// Somebody else is there.
+    #[error(
+        "what answers at {url} is not the controller that made the token; nothing was sent to it.\n\
+         \x20 the token's certificate authority: {known}\n\
+         \x20 the one that answers:              {shown}\n\
+         Make a new token if the controller was set up anew; otherwise somebody stands in between"
+    )]
+    AnotherCa {
+        /// Where.
+        url: String,
+        /// What the token says.
+        known: Fingerprint,
+        /// What was shown.
+        shown: Fingerprint,
+    },
+    /// No key could be made, or the answer is none.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// The controller said no, or nothing.
     #[error("the controller at {url} {}", problem(.error))]
     Refused {
@@ -66,6 +91,8 @@ fn problem(error: &HttpError) -> String {
 /// What is known before anything is sent.
 pub struct Plan {
     token: JoinToken,
+    /// The authority to trust; `None` on plain loopback.
+    authority: Option<Fingerprint>,
     name: String,
 }
 
@@ -73,8 +100,12 @@ impl Plan {
     /// Checks token, name and what is there already.
     pub fn new(join: &Join, folder: &StateFolder) -> Result<Self, JoinError> {
         let token = JoinToken::decode(&join.token)?;
-        if token.ca_fingerprint.is_some() || !token.url.starts_with("http://") {
-            return Err(JoinError::Tls(token.url));
+        let authority: Option<Fingerprint> = token.ca_fingerprint.as_deref().map(str::parse).transpose()?;
+        let scheme = if authority.is_some() { "https://" } else { "http://" };
+        for url in &token.urls {
+            if !url.starts_with(scheme) || authority.is_none() && !is_loopback(url) {
+                return Err(JoinError::InTheClear(url.clone()));
+            }
         }
         let name = match &join.name {
             Some(name) => {
@@ -90,32 +121,74 @@ impl Plan {
                 name: credential.name,
             });
         }
-        Ok(Self { token, name })
+        Ok(Self {
+            token,
+            authority,
+            name,
+        })
     }
 
-    /// Joins and stores the credential.
+    /// Joins and stores the credential. Addresses are tried in turn; whatever answers over TLS has
+    /// proved to be the token's controller before it gets a byte of the token.
     pub async fn carry_out(
         self,
         folder: &StateFolder,
         found: &Found,
         slots: u32,
-    ) -> Result<WorkerCredential, JoinError> {
-        let url = self.token.url;
-        let refused = |error| JoinError::Refused {
-            url: url.clone(),
-            error,
-        };
-        let controller = Controller::new(&url, None).map_err(refused)?;
+        now: Timestamp,
+    ) -> Result<Credential, JoinError> {
+        let key = self.authority.map(|_| Key::generate()).transpose()?;
         let join = JoinWorker {
-            token: self.token.secret,
-            name: self.name,
+            token: self.token.proof(),
+            name: self.name.clone(),
             labels: found.introduction.labels.clone(),
             slots,
+            public_key: key.as_ref().map(Key::public).transpose()?,
         };
-        let credential = controller.join(&join).await.map_err(refused)?;
-        folder.store_credential(&credential)?;
-        Ok(credential)
+        let mut unreachable = None;
+        for url in &self.token.urls {
+            let answer = match self.ask(url, &join).await {
+                Err(JoinError::Refused { url, error }) if matches!(error, HttpError::Unreachable(_)) => {
+                    unreachable = Some(JoinError::Refused { url, error });
+                    continue;
+                }
+                answer => answer?,
+            };
+            let credential = Credential::of(answer, url, key, now)?;
+            folder.store_credential(&credential)?;
+            return Ok(credential);
+        }
+        Err(unreachable.unwrap_or(JoinError::Token(InvalidJoinTokenText::Cut)))
     }
+
+    async fn ask(&self, url: &str, join: &JoinWorker) -> Result<WorkerCredential, JoinError> {
+        let access = match self.authority {
+            Some(authority) => Access::stranger(authority)?,
+            None => Access::Nobody,
+        };
+        let refused = |error| JoinError::Refused {
+            url: url.to_owned(),
+            error,
+        };
+        let controller = Controller::new(url, access.clone()).map_err(refused)?;
+        controller.join(join).await.map_err(|error| match access.clash() {
+            Some((shown, known)) => JoinError::AnotherCa {
+                url: url.to_owned(),
+                known,
+                shown,
+            },
+            None => refused(error),
+        })
+    }
+}
+
+/// Whether a plain URL names this machine.
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// The machine's own name as a worker's name: `Tower.local` → `tower`.
@@ -150,8 +223,9 @@ mod tests {
 
     fn token(url: &str, fingerprint: Option<&str>) -> String {
         JoinToken {
-            url: url.to_owned(),
+            urls: vec![url.to_owned()],
             ca_fingerprint: fingerprint.map(str::to_owned),
+            id: "1".to_owned(),
             secret: "s".to_owned(),
         }
         .encode()
@@ -165,7 +239,13 @@ mod tests {
         assert!(error(&join("hello")).contains("begins with `agj1.`"));
         let good = token("http://127.0.0.1:1", None);
         assert!(error(&join(&good[..good.len() - 1])).contains("cut or changed"));
-        assert!(error(&join(&token("https://pi:8485", Some("ab")))).contains("wants TLS"));
+        let pin = "ab".repeat(32);
+        assert!(error(&join(&token("https://pi:8485", Some("ab")))).contains("64 hex digits"));
+        assert!(error(&join(&token("http://pi:8484", None))).contains("in the clear"));
+        assert!(error(&join(&token("http://127.0.0.1:8484", Some(&pin)))).contains("in the clear"));
+        assert!(error(&join(&token("http://127.0.0.1.evil", None))).contains("in the clear"));
+        let tls = token("https://pi:8485", Some(&pin));
+        Plan::new(&join(&tls), &folder).map(|_| ()).expect("fits");
         let mut named = join(&good);
         named.name = Some("My Tower".to_owned());
         assert!(error(&named).contains("cannot name a worker"));

@@ -1,11 +1,13 @@
 //! One machine's part of agentd: takes attempts over MQTT, runs agents, models
 //! and tools in workspaces, and never gives up a finished result.
 
+pub mod access;
 pub mod agents;
 pub mod app;
 pub mod attempt;
 pub mod cli;
 pub mod config;
+pub mod credential;
 pub mod folder;
 pub mod inventory;
 pub mod join;
@@ -15,6 +17,7 @@ pub mod link;
 pub mod llm;
 pub mod log;
 pub mod outbox;
+pub mod renewal;
 pub mod sandbox;
 pub mod session;
 pub mod slots;

@@ -5,6 +5,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
+use jiff::SignedDuration;
 use protocol::{
     id::{AttemptId, WorkerId},
     job::{JobLink, StepKey},
@@ -13,6 +14,7 @@ use protocol::{
     sandbox::{SandboxLevel, UNAVAILABLE},
     step::Outcome,
 };
+use service::tls::Fingerprint;
 use tracing::{error, info, warn};
 
 use crate::sandbox::Sandbox;
@@ -70,6 +72,35 @@ pub fn login_refused(broker: &str) {
         "the controller at {broker} refuses this worker's credential: it was removed, or the controller is \
          another one; join again with `agent-worker join TOKEN --force`"
     );
+}
+
+/// Somebody else answers where the controller was.
+pub fn another_controller(broker: &str, shown: Fingerprint, known: Fingerprint) {
+    error!(
+        broker, %shown, %known,
+        "what answers at {broker} is not the controller that this worker joined: its certificate authority is {shown}, \
+         the known one is {known}; nothing was sent. If the controller was set up anew, join again with \
+         `agent-worker join TOKEN --force`"
+    );
+}
+
+/// The certificate was renewed in time.
+pub fn certificate_renewed(life: SignedDuration) {
+    let hours = life.as_hours();
+    info!(hours, "renewed this worker's certificate: it lives for {hours} hours");
+}
+
+/// The certificate was not renewed, and will be tried again.
+pub fn certificate_not_renewed(error: &dyn fmt::Display, left: SignedDuration) {
+    let hours = left.as_hours();
+    if left <= SignedDuration::ZERO {
+        error!(
+            "this worker's certificate has run out: it was away for too long; join again with \
+             `agent-worker join TOKEN --force`"
+        );
+    } else {
+        warn!(%error, hours, "this worker's certificate is not renewed: {error}; it lives for {hours} more hours");
+    }
 }
 
 /// Two processes knock each other off.

@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_kept_and_numbered_and_a_controller_that_is_away_is_not_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        let away = Controller::new("http://127.0.0.1:1", None).expect("a client");
+        let away = Controller::new("http://127.0.0.1:1", crate::access::Access::Nobody).expect("a client");
         let blobs = BlobCache::new(folder.path().to_owned(), away);
         let (reports, mut heard) = mpsc::channel(4);
         let (mask, stop) = (Mask::default(), CancellationToken::new());

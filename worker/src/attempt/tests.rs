@@ -35,7 +35,7 @@ fn shop(runner: StepRunner) -> Shop {
     }
     let (reports, reports_in) = mpsc::channel(16);
     let (tails, tails_in) = mpsc::channel(16);
-    let controller = Controller::new("http://127.0.0.1:1", None).expect("a client");
+    let controller = Controller::new("http://127.0.0.1:1", crate::access::Access::Nobody).expect("a client");
     let toolchains = Toolchains::of_this_process();
     let workspaces = Workspaces::new(
         root,

@@ -22,7 +22,7 @@ use protocol::{
 };
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
-    Outgoing, Packet, QoS, SubscribeReasonCode,
+    Outgoing, Packet, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry;
+use crate::{access::Access, telemetry};
 use backoff::{Backoff, Ending, Wait};
 
 /// Topic, packet id and fixed header of a publish, generously.
@@ -55,8 +55,8 @@ pub struct Address {
     pub port: u16,
     /// This worker: client id and user name.
     pub worker: WorkerId,
-    /// Its secret: the password.
-    pub secret: String,
+    /// What it proves itself with.
+    pub access: Access,
     /// Its journal, for the will.
     pub journal: JournalId,
     /// The start of the journal, for the will.
@@ -123,8 +123,17 @@ impl Link {
     pub fn new(address: Address) -> (Self, LinkEnds) {
         let mut options = MqttOptions::new(address.worker.to_string(), address.host.clone(), address.port);
         let packet = MAX_MESSAGE_BYTES + PACKET_OVERHEAD;
+        match &address.access {
+            Access::Secret(secret) => {
+                options.set_credentials(address.worker.to_string(), secret);
+            }
+            Access::Tls(tls) => {
+                let config = TlsConfiguration::Rustls(Arc::new(tls.config("mqtt")));
+                options.set_transport(Transport::Tls(config));
+            }
+            Access::Nobody => {}
+        }
         options
-            .set_credentials(address.worker.to_string(), address.secret.clone())
             .set_clean_session(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT)
@@ -270,6 +279,11 @@ impl Link {
         let kind = std::mem::discriminant(&wait);
         if self.told == Some(kind) && !was_up {
             tracing::debug!(%error, "still no connection to the broker");
+            return;
+        }
+        if let Some((shown, known)) = self.address.access.clash() {
+            telemetry::another_controller(&broker, shown, known);
+            self.told = Some(kind);
             return;
         }
         match wait {

@@ -205,13 +205,13 @@ impl Worker {
             host: "127.0.0.1".to_owned(),
             port,
             worker: id,
-            secret: "agw_secret".to_owned(),
+            access: crate::access::Access::Secret("agw_secret".to_owned()),
             journal: opened.id,
             start: opened.start,
         });
         let (reports, reports_in) = mpsc::channel(16);
         let (tails, tails_in) = mpsc::channel(16);
-        let controller = Controller::new("http://127.0.0.1:1", None).expect("a client");
+        let controller = Controller::new("http://127.0.0.1:1", crate::access::Access::Nobody).expect("a client");
         let workspaces = Workspaces::new(
             root,
             WorkspaceLimits::default(),

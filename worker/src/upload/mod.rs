@@ -10,12 +10,18 @@ mod tests;
 use std::time::Duration;
 
 use protocol::{
-    http::{Endpoint, problem::Problem, workers::JoinWorker, workers::WorkerCredential},
+    http::{
+        Endpoint,
+        join::{IssuedCertificate, JoinWorker, RenewWorker, WorkerCredential},
+        problem::Problem,
+    },
     step::{ErrorClass, StepError},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
 
 pub use blobs::{AttemptBlobs, BlobCache, BlobsMissing};
 pub use log::LogUpload;
@@ -115,34 +121,39 @@ impl From<HttpError> for StepError {
 pub struct Controller {
     http: reqwest::Client,
     base: String,
-    secret: Option<String>,
+    access: Access,
 }
 
 impl Controller {
-    /// The API at a base URL; `secret` is this worker's own.
-    pub fn new(base: &str, secret: Option<String>) -> Result<Self, HttpError> {
-        // only the first call of a process installs it; that it is there is what counts
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+    /// The API at a base URL.
+    pub fn new(base: &str, access: Access) -> Result<Self, HttpError> {
+        service::tls::install();
+        let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .tls_certs_only([])
-            .user_agent(concat!("agent-worker/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+            .user_agent(concat!("agent-worker/", env!("CARGO_PKG_VERSION")));
+        let builder = match &access {
+            Access::Tls(tls) => builder
+                .https_only(true)
+                .tls_backend_preconfigured(tls.config("http/1.1")),
+            Access::Nobody | Access::Secret(_) => builder.tls_certs_only([]),
+        };
+        let http = builder.build()?;
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { http, base, secret })
+        Ok(Self { http, base, access })
     }
 
     /// A request with the credential.
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.secret {
-            Some(secret) => request.bearer_auth(secret),
-            None => request,
+        match &self.access {
+            Access::Secret(secret) => request.bearer_auth(secret),
+            // over TLS the connection itself says who we are
+            Access::Nobody | Access::Tls(_) => request,
         }
     }
 
@@ -163,6 +174,12 @@ impl Controller {
     /// Joins with a one-time token.
     pub async fn join(&self, join: &JoinWorker) -> Result<WorkerCredential, HttpError> {
         let request = self.request(Method::POST, &join.path()).json(join);
+        Ok(Self::send(request).await?.json().await?)
+    }
+
+    /// Asks for a new certificate.
+    pub async fn renew(&self, renew: &RenewWorker) -> Result<IssuedCertificate, HttpError> {
+        let request = self.request(Method::POST, &renew.path()).json(renew);
         Ok(Self::send(request).await?.json().await?)
     }
 }

@@ -157,7 +157,7 @@ async fn serve(server: Shared) -> Controller {
         .expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
-    Controller::new(&base, Some("agw_secret".to_owned())).expect("a client")
+    Controller::new(&base, crate::access::Access::Secret("agw_secret".to_owned())).expect("a client")
 }
 
 struct Bench {
