@@ -13,7 +13,9 @@ use std::{
 use anyhow::Context as _;
 use controller::{
     authorize::Identity,
-    broker::{Authenticate, Broker, BrokerConfig, BrokerEvent, NoSummaries, Outlets, Presented, Refused, WorkerLink},
+    broker::{
+        Authenticate, Broker, BrokerConfig, BrokerEvent, NoSummaries, Outlets, Presented, Refused, WorkerLink,
+    },
     transport::Peer,
 };
 use futures::future::BoxFuture;

@@ -181,15 +181,7 @@ async fn start(
         allow_file_urls: config.allow_file_urls,
     };
     public.connect(api.clone(), broker.publisher());
-    let watch = lapse::watch(
-        broker.control(),
-        api.readers.clone(),
-        api.clock.clone(),
-        stop.clone(),
-    );
-    tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
-    let retention = retention(config, &api);
-    tasks.spawn("retention", OnExit::StopProcess, retention.run(stop.clone()));
+    spawn_watchers(config, &broker, &api, tasks);
     spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
     let plain = PlainListener::new(listener);
     tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
@@ -218,11 +210,13 @@ fn serve_tls(
     }
     let fresh = tls.serving().keep_fresh(api.clock.clone(), tasks.stop().clone());
     tasks.spawn("certificate", OnExit::StopProcess, fresh);
-    info!(
-        https = ?about.http, mqtts = ?about.mqtt, ca = %about.authority.fingerprint(),
-        "other machines connect with TLS; the fingerprint of the certificate authority is {}",
-        about.authority.fingerprint()
+    let shown = |address: Option<std::net::SocketAddr>| address.map_or("off".to_owned(), |at| at.to_string());
+    let (https, mqtts, ca) = (
+        shown(about.http),
+        shown(about.mqtt),
+        about.authority.fingerprint(),
     );
+    info!(https, mqtts, %ca, "other machines connect with TLS; the certificate authority's fingerprint is {ca}");
     Ok(())
 }
 
@@ -280,6 +274,19 @@ async fn start_broker(
         logs,
     };
     Ok((broker, said))
+}
+
+fn spawn_watchers(config: &Config, broker: &Broker, api: &Api, tasks: &Tasks) {
+    let stop = tasks.stop().clone();
+    let watch = lapse::watch(
+        broker.control(),
+        api.readers.clone(),
+        api.clock.clone(),
+        stop.clone(),
+    );
+    tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
+    let retention = retention(config, api);
+    tasks.spawn("retention", OnExit::StopProcess, retention.run(stop));
 }
 
 fn spawn_pumps(tasks: &Tasks, engine: &Engine, public: &PublicTopics, said: Said, publish_logs: bool) {

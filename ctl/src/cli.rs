@@ -2,6 +2,7 @@
 //! The match only routes.
 
 use clap::{Args, Parser, Subcommand};
+use service::tls::Fingerprint;
 
 use crate::{
     commands::{
@@ -48,6 +49,9 @@ pub(crate) struct Global {
         value_name = "TOKEN"
     )]
     pub(crate) token: Option<String>,
+    /// Fingerprint of the controller's certificate authority, as agentd logs it at its start
+    #[arg(long, global = true, env = "AGENTCTL_FINGERPRINT", value_name = "SHA256")]
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// A stored controller, instead of the current one
     #[arg(long, global = true, env = "AGENTCTL_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,

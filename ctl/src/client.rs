@@ -1,7 +1,7 @@
 //! The HTTP client: one `call(&endpoint)` for everything that has a type, and
 //! raw requests for streams and blobs.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use protocol::http::{
     Endpoint, Method,
@@ -12,6 +12,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, IF_MATCH},
 };
 use serde::de::DeserializeOwned;
+use service::tls::{self, Fingerprint, PinnedCa};
 
 use crate::{
     codes::Code,
@@ -35,11 +36,41 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(crate) struct Client {
     http: reqwest::Client,
     target: Target,
+    /// What a pinned connection trusts.
+    trust: Option<Arc<PinnedCa>>,
 }
 
 impl Client {
     /// A client for this controller; nothing is sent yet.
     pub(crate) fn new(target: Target) -> Result<Self, CliError> {
+        let trust = target.pin.map(PinnedCa::new);
+        Self::trusting(target, trust)
+    }
+
+    /// Which certificate authority a server shows, if it is one of agentd; nothing is sent to it.
+    pub(crate) async fn shown_by(url: &str) -> Result<Fingerprint, CliError> {
+        let target = Target {
+            url: url.to_owned(),
+            token: None,
+            pin: None,
+            ca: None,
+            source: "login".to_owned(),
+        };
+        let client = Self::trusting(target, Some(PinnedCa::nobody()))?;
+        let error = client
+            .request(reqwest::Method::GET, "/healthz")
+            .send()
+            .await
+            .err();
+        let shown = client.trust.as_ref().and_then(|trust| trust.stranger());
+        shown.ok_or_else(|| match error {
+            Some(error) => client.unreachable(&error),
+            None => CliError::new(Code::UnexpectedAnswer, format!("{url} answered without TLS")),
+        })
+    }
+
+    fn trusting(target: Target, trust: Option<PinnedCa>) -> Result<Self, CliError> {
+        let trust = trust.map(Arc::new);
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("agentctl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
@@ -48,18 +79,22 @@ impl Client {
         if is_loopback(&target.url) {
             builder = builder.no_proxy();
         }
-        if let Some(file) = &target.ca {
+        if let Some(trust) = &trust {
+            let config = tls::client(trust.clone(), None)
+                .map_err(|error| CliError::new(Code::Io, "cannot set up TLS").cause(error.to_string()))?;
+            builder = builder.tls_backend_preconfigured(config);
+        } else if let Some(file) = &target.ca {
             let pem = fs::read(file).map_err(|error| CliError::file(file, "read the CA", &error))?;
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
                 let sentence = format!("{} holds no certificate", file.display());
                 CliError::new(Code::UnreadableFile, sentence).cause(chain(&error))
             })?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder.tls_certs_only(certificates);
         }
         let http = builder
             .build()
             .map_err(|error| CliError::new(Code::Io, "cannot set up the HTTP client").cause(chain(&error)))?;
-        Ok(Self { http, target })
+        Ok(Self { http, target, trust })
     }
 
     /// The controller that is talked to.
@@ -196,6 +231,15 @@ impl Client {
     /// No answer, or one that broke off.
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> CliError {
         let url = &self.target.url;
+        if let (Some(shown), Some(pin)) = (self.trust.as_ref().and_then(|t| t.stranger()), self.target.pin) {
+            let sentence =
+                format!("what answers at {url} is not the controller that was pinned; nothing was sent");
+            return CliError::new(Code::AnotherCa, sentence)
+                .cause(format!("pinned certificate authority: {pin}\nthe one that answers:         {shown}"))
+                .hint(format!(
+                    "compare with what agentd logs at its start; if it was set up anew: `agentctl login {url}`"
+                ));
+        }
         let sentence = if error.is_timeout() {
             format!("the controller at {url} did not answer in time")
         } else if error.is_connect() {
@@ -203,7 +247,10 @@ impl Client {
         } else {
             format!("the connection to the controller at {url} broke")
         };
-        let hint = if is_loopback(url) {
+        let hint = if url.starts_with("https://") && self.trust.is_none() && self.target.ca.is_none() {
+            "if this is agentd's own TLS, `agentctl login URL` pins its certificate authority first; \
+             `agentctl doctor` looks closer"
+        } else if is_loopback(url) {
             "start it with `agentd`, or name another one with --url; `agentctl doctor` looks closer"
         } else {
             "check that machine and address are right; `agentctl doctor` looks closer"

@@ -50,6 +50,12 @@ codes! {
     UnexpectedAnswer = "unexpected_answer", Failed:
         "Something answered, and not as agentd does: a proxy, another program, or another version.",
         "Compare the versions with `agentctl doctor`, and the address with `agentctl context list`.";
+    AnotherCa = "another_ca", Failed:
+        "What answers at the controller's address shows another certificate authority than the one that was pinned: it was set up anew, or somebody stands in between. Nothing was sent.",
+        "Compare the fingerprint with the one that `agentd` logs at its start; if they are the same, `agentctl login URL` pins it.";
+    FingerprintNeeded = "fingerprint_needed", Usage:
+        "The controller's certificate authority is not known here, and there is no terminal to ask whether it is the right one.",
+        "Name it: `agentctl login URL --fingerprint SHA256`, as `agentd` logs it at its start.";
     InvalidUrl = "invalid_url", Usage:
         "The address of the controller is not an http or https URL.",
         "Write it as `http://HOST:PORT`, such as `http://127.0.0.1:8484`.";

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use service::tls::Fingerprint;
 
 use crate::{codes::Code, error::CliError};
 
@@ -22,7 +23,9 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// The bearer token.
     pub(crate) token: Option<String>,
-    /// PEM file of the CA to trust.
+    /// The controller's own CA, which is all that is trusted then.
+    pub(crate) pin: Option<Fingerprint>,
+    /// PEM file of the CAs to trust instead of this machine's.
     pub(crate) ca: Option<PathBuf>,
     /// Where that was said, for people.
     pub(crate) source: String,
@@ -35,6 +38,8 @@ pub(crate) struct Wishes {
     pub(crate) url: Option<String>,
     /// `--token` or AGENTCTL_TOKEN.
     pub(crate) token: Option<String>,
+    /// `--fingerprint` or AGENTCTL_FINGERPRINT.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// `--context` or AGENTCTL_CONTEXT.
     pub(crate) context: Option<String>,
 }
@@ -61,7 +66,10 @@ pub(crate) struct Context {
     pub(crate) url: String,
     /// The bearer token.
     pub(crate) token: String,
-    /// PEM file of the CA to trust.
+    /// The controller's own CA, which is all that is trusted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// PEM file of the CAs to trust instead of this machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca: Option<PathBuf>,
 }
@@ -113,6 +121,7 @@ impl Places {
         if let Some(token) = &wishes.token {
             target.token = Some(token.trim().to_owned());
         }
+        target.pin = wishes.fingerprint.or(target.pin);
         target.url = check_url(&target.url)?;
         Ok(target)
     }
@@ -126,6 +135,7 @@ impl Places {
         Target {
             url: url.to_owned(),
             token: known.as_ref().and_then(|known| known.token.clone()),
+            pin: known.as_ref().and_then(|known| known.pin),
             ca: known.and_then(|known| known.ca),
             source: "--url or AGENTCTL_URL".to_owned(),
         }
@@ -136,6 +146,7 @@ impl Places {
         let default = || Target {
             url: DEFAULT_URL.to_owned(),
             token: None,
+            pin: None,
             ca: None,
             source: "the default address".to_owned(),
         };
@@ -151,6 +162,7 @@ impl Places {
             Some(Target {
                 url: local_url(state).unwrap_or_else(|| DEFAULT_URL.to_owned()),
                 token: Some(token.trim().to_owned()),
+                pin: None,
                 ca: None,
                 source: file.display().to_string(),
             })
@@ -196,6 +208,7 @@ impl Context {
         Target {
             url: self.url.clone(),
             token: Some(self.token.clone()),
+            pin: self.fingerprint,
             ca: self.ca.clone(),
             source: format!("context {}", self.name),
         }
@@ -261,6 +274,12 @@ impl Contexts {
             CliError::new(Code::UnknownContext, format!("no context is named {name:?}"))
                 .hint("`agentctl context list` shows the names")
         })
+    }
+
+    /// The authority that is pinned for a URL.
+    pub(crate) fn pin_of(&self, url: &str) -> Option<Fingerprint> {
+        let same = |context: &&Context| context.url.trim_end_matches('/') == url.trim_end_matches('/');
+        self.contexts.iter().find(same)?.fingerprint
     }
 
     /// Adds or replaces one and makes it the current one.

@@ -33,8 +33,7 @@ fn main() -> Exit {
 }
 
 fn start() -> Result<tokio::runtime::Runtime, CliError> {
-    // only a second installation fails, and there is none
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    service::tls::install();
     Ok(tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,6 +1,8 @@
 //! What every command gets: the output, the wishes of the global flags, and a
 //! client when it needs one.
 
+use service::tls::Fingerprint;
+
 use crate::{
     cli::Global,
     client::Client,
@@ -35,6 +37,7 @@ impl Session {
             wishes: Wishes {
                 url: global.url.filter(|url| !url.is_empty()),
                 token: global.token.filter(|token| !token.is_empty()),
+                fingerprint: global.fingerprint,
                 context: global.context.filter(|context| !context.is_empty()),
             },
         }
@@ -48,6 +51,11 @@ impl Session {
     /// A client for the controller that was found.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
         Client::new(self.target()?)
+    }
+
+    /// The fingerprint that a flag or the environment gave.
+    pub(crate) fn given_fingerprint(&self) -> Option<Fingerprint> {
+        self.wishes.fingerprint
     }
 
     /// The token that a flag or the environment gave.

@@ -16,7 +16,7 @@ pub enum Access {
     /// Plain, with a secret.
     Secret(String),
     /// Over TLS; the certificate is the credential.
-    Tls(TlsAccess),
+    Tls(Box<TlsAccess>),
 }
 
 /// Trust in one authority, and perhaps a certificate of our own.
@@ -34,7 +34,7 @@ impl Access {
             (Some(certified), _) => {
                 let shown = Shown::new(certified)?;
                 let tls = TlsAccess::new(certified.authority()?, Some(shown.clone()))?;
-                Ok((Self::Tls(tls), Some(shown)))
+                Ok((Self::Tls(Box::new(tls)), Some(shown)))
             }
             (None, Some(secret)) => Ok((Self::Secret(secret.clone()), None)),
             (None, None) => Err(CredentialError::Unusable(
@@ -45,7 +45,7 @@ impl Access {
 
     /// TLS without a certificate of our own: to join.
     pub fn stranger(pin: Fingerprint) -> Result<Self, CredentialError> {
-        Ok(Self::Tls(TlsAccess::new(pin, None)?))
+        Ok(Self::Tls(Box::new(TlsAccess::new(pin, None)?)))
     }
 
     /// The authority that a server showed instead of the trusted one, and the trusted one.

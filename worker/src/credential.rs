@@ -174,7 +174,9 @@ impl Key {
     pub fn public(&self) -> Result<PublicKey, CredentialError> {
         let random = ring::rand::SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &self.der()?, &random);
-        Ok(PublicKey::from_point(pair.map_err(unusable)?.public_key().as_ref()))
+        Ok(PublicKey::from_point(
+            pair.map_err(unusable)?.public_key().as_ref(),
+        ))
     }
 
     fn der(&self) -> Result<Vec<u8>, CredentialError> {
@@ -240,7 +242,10 @@ mod tests {
         let key = Key::generate().expect("a key");
         let error = Credential::of(answer(), "https://pi:8485", Some(key), now).err();
         assert!(error.expect("none").to_string().contains("no certificate"));
-        let none = WorkerCredential { secret: None, ..answer() };
+        let none = WorkerCredential {
+            secret: None,
+            ..answer()
+        };
         assert!(Credential::of(none, "http://127.0.0.1:1", None, now).is_err());
     }
 

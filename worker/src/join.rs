@@ -101,7 +101,11 @@ impl Plan {
     pub fn new(join: &Join, folder: &StateFolder) -> Result<Self, JoinError> {
         let token = JoinToken::decode(&join.token)?;
         let authority: Option<Fingerprint> = token.ca_fingerprint.as_deref().map(str::parse).transpose()?;
-        let scheme = if authority.is_some() { "https://" } else { "http://" };
+        let scheme = if authority.is_some() {
+            "https://"
+        } else {
+            "http://"
+        };
         for url in &token.urls {
             if !url.starts_with(scheme) || authority.is_none() && !is_loopback(url) {
                 return Err(JoinError::InTheClear(url.clone()));

@@ -71,7 +71,8 @@ impl Renewal {
                 }
                 Err(error) => {
                     telemetry::certificate_not_renewed(&error, self.certified.left(self.clock.wall()));
-                    wait = (self.certified.life() / RETRY_SHARE).max(SignedDuration::try_from(LEAST).unwrap_or_default());
+                    wait = (self.certified.life() / RETRY_SHARE)
+                        .max(SignedDuration::try_from(LEAST).unwrap_or_default());
                 }
             }
         }

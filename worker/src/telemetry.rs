@@ -87,7 +87,10 @@ pub fn another_controller(broker: &str, shown: Fingerprint, known: Fingerprint) 
 /// The certificate was renewed in time.
 pub fn certificate_renewed(life: SignedDuration) {
     let hours = life.as_hours();
-    info!(hours, "renewed this worker's certificate: it lives for {hours} hours");
+    info!(
+        hours,
+        "renewed this worker's certificate: it lives for {hours} hours"
+    );
 }
 
 /// The certificate was not renewed, and will be tried again.

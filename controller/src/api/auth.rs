@@ -138,5 +138,7 @@ pub async fn require_credential(
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
     let found = identity(api, &peer_of(extensions), headers).await?;
-    found.map(|_| ()).ok_or_else(|| unauthenticated("this call needs a token"))
+    found
+        .map(|_| ())
+        .ok_or_else(|| unauthenticated("this call needs a token"))
 }

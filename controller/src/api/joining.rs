@@ -207,7 +207,14 @@ pub(super) async fn renew(
         .write(move |connection| workers::renew(connection, worker, &known_by))
         .await?;
     let result = if renewed { "ok" } else { "removed" };
-    note(&api, &caller, "worker.renew", &worker.to_string(), result.to_owned()).await?;
+    note(
+        &api,
+        &caller,
+        "worker.renew",
+        &worker.to_string(),
+        result.to_owned(),
+    )
+    .await?;
     if !renewed {
         return Err(Problem::new(Code::Unauthenticated, "this worker was removed").into());
     }
@@ -221,8 +228,11 @@ fn certify(
     key: &PublicKey,
 ) -> ApiResult<(IssuedCertificate, [u8; 32])> {
     let point = key.point().ok_or_else(|| {
-        Problem::new(Code::InvalidField, "the key is no point on P-256, as 130 hex digits")
-            .field("public_key", serde_json::json!(key))
+        Problem::new(
+            Code::InvalidField,
+            "the key is no point on P-256, as 130 hex digits",
+        )
+        .field("public_key", serde_json::json!(key))
     })?;
     let now = api.clock.wall();
     let life = tls.worker_life;
@@ -261,7 +271,9 @@ impl TlsAbout {
     /// broker listens there too.
     fn addresses(&self, host: Option<&str>) -> (String, String) {
         let first = self.urls.first().cloned().unwrap_or_default();
-        let url = host.filter(|host| is_authority(host)).map(|host| format!("https://{host}"));
+        let url = host
+            .filter(|host| is_authority(host))
+            .map(|host| format!("https://{host}"));
         let url = url.unwrap_or(first);
         let authority = url.trim_start_matches("https://");
         let host = match authority.rsplit_once(':') {
@@ -269,7 +281,8 @@ impl TlsAbout {
             _ => authority,
         };
         let (mqtt_ip, mqtt_port) = self.mqtt.map_or((None, 0), |mqtt| (Some(mqtt.ip()), mqtt.port()));
-        let elsewhere = mqtt_ip.filter(|ip| !ip.is_unspecified() && Some(*ip) != self.http.map(|http| http.ip()));
+        let elsewhere =
+            mqtt_ip.filter(|ip| !ip.is_unspecified() && Some(*ip) != self.http.map(|http| http.ip()));
         let mqtt = match elsewhere {
             Some(IpAddr::V6(ip)) => format!("[{ip}]:{mqtt_port}"),
             Some(ip) => format!("{ip}:{mqtt_port}"),

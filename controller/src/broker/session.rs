@@ -260,6 +260,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     async fn finish(mut self, end: ConnectionEnd) {
         // Whoever is gone takes nothing any more, and must not hold up its own will.
         self.wire.output.discard();
+        // a word of farewell, where the stream has one and the network takes it at once
+        let _ = self.wire.output.close().now_or_never();
         if end.is_death()
             && let Some((route, payload)) = self.will.take()
         {

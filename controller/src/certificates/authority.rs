@@ -16,7 +16,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use service::{
     state_dir::write_private,
-    tls::{Fingerprint, certificates},
+    tls::{Fingerprint, NAME, certificates},
 };
 
 /// Its key (PKCS#8 in PEM, mode 0600): whoever has it can be this controller.
@@ -183,7 +183,7 @@ impl Authority {
 fn authority_params(key: &impl SigningKey) -> CertificateParams {
     let mark = &Fingerprint::of(key.der_bytes()).hex()[..8];
     let mut params = CertificateParams::default();
-    params.distinguished_name = named(&format!("agentd CA {mark}"));
+    params.distinguished_name = named(&format!("{NAME}{mark}"));
     params.not_before = date_time_ymd(FIRST_YEAR, 1, 1);
     params.not_after = date_time_ymd(LAST_YEAR, 1, 1);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

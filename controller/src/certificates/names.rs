@@ -29,10 +29,18 @@ impl Machine {
             tracing::warn!(%error, "the addresses of this machine cannot be listed");
             vec![]
         });
-        let usable = |interface: &&if_addrs::Interface| !interface.is_loopback() && !interface.is_link_local();
-        let mut addresses: Vec<IpAddr> = interfaces.iter().filter(usable).map(|found| found.ip()).collect();
+        let usable =
+            |interface: &&if_addrs::Interface| !interface.is_loopback() && !interface.is_link_local();
+        let mut addresses: Vec<IpAddr> = interfaces
+            .iter()
+            .filter(usable)
+            .map(if_addrs::Interface::ip)
+            .collect();
         addresses.sort_by_key(|address| (address.is_ipv6(), *address));
-        let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .to_lowercase();
         Self { host, addresses }
     }
 }
@@ -40,7 +48,10 @@ impl Machine {
 impl Names {
     /// Names from the configuration, and the addresses that its TLS listeners have.
     pub fn new(configured: Vec<String>, listening: Vec<IpAddr>) -> Self {
-        Self { configured, listening }
+        Self {
+            configured,
+            listening,
+        }
     }
 
     /// All of them, for the certificate: also those by which this machine reaches itself.
@@ -53,7 +64,10 @@ impl Names {
         names.insert("localhost".to_owned());
         if is_host(&machine.host) {
             names.insert(machine.host.clone());
-            names.insert(format!("{}.local", machine.host.split('.').next().unwrap_or_default()));
+            names.insert(format!(
+                "{}.local",
+                machine.host.split('.').next().unwrap_or_default()
+            ));
         }
         let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let fixed = self.listening.iter().filter(|address| !address.is_unspecified());
@@ -98,7 +112,9 @@ pub fn is_name(text: &str) -> bool {
 fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -126,29 +142,49 @@ mod tests {
     }
 
     fn names(listening: &str) -> Names {
-        Names::new(vec!["pi.lan".into()], vec![listening.parse().expect("an address")])
+        Names::new(
+            vec!["pi.lan".into()],
+            vec![listening.parse().expect("an address")],
+        )
     }
 
     #[test]
     fn a_certificate_names_what_a_listener_is_reached_by() {
         let everywhere = names("0.0.0.0").all_of(&machine());
         let expected = [
-            "127.0.0.1", "192.0.2.7", "2001:db8::7", "::1", "localhost", "pi.home", "pi.lan", "pi.local",
+            "127.0.0.1",
+            "192.0.2.7",
+            "2001:db8::7",
+            "::1",
+            "localhost",
+            "pi.home",
+            "pi.lan",
+            "pi.local",
         ];
         assert_eq!(everywhere, expected.map(str::to_owned).into());
         let here = names("192.0.2.9").all_of(&machine());
-        assert!(here.contains("192.0.2.9") && !here.contains("192.0.2.7"), "{here:?}");
+        assert!(
+            here.contains("192.0.2.9") && !here.contains("192.0.2.7"),
+            "{here:?}"
+        );
     }
 
     #[test]
     fn a_token_names_what_other_machines_can_use() {
         let listening = |text: &str| text.parse().expect("an address");
         let everywhere = names("0.0.0.0").urls_of(listening("0.0.0.0:8485"), &machine());
-        let expected = ["https://pi.lan:8485", "https://192.0.2.7:8485", "https://[2001:db8::7]:8485"];
+        let expected = [
+            "https://pi.lan:8485",
+            "https://192.0.2.7:8485",
+            "https://[2001:db8::7]:8485",
+        ];
         assert_eq!(everywhere, expected);
         let one = Names::new(vec![], vec![]).urls_of(listening("192.0.2.9:1"), &machine());
         assert_eq!(one, ["https://192.0.2.9:1"]);
-        let alone = Machine { host: String::new(), addresses: vec![] };
+        let alone = Machine {
+            host: String::new(),
+            addresses: vec![],
+        };
         let alone = Names::new(vec![], vec![]).urls_of(listening("0.0.0.0:1"), &alone);
         assert_eq!(alone, ["https://127.0.0.1:1"]);
     }

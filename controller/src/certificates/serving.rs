@@ -52,7 +52,11 @@ impl fmt::Debug for Serving {
 
 impl Serving {
     /// Makes the first certificate.
-    pub fn new(authority: Arc<Authority>, names: Names, now: Timestamp) -> Result<Arc<Self>, CertificateError> {
+    pub fn new(
+        authority: Arc<Authority>,
+        names: Names,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, CertificateError> {
         let current = certify(&authority, names.all(), now)?;
         Ok(Arc::new(Self {
             authority,
@@ -125,7 +129,11 @@ impl ResolvesServerCert for Serving {
     }
 }
 
-fn certify(authority: &Authority, names: BTreeSet<String>, now: Timestamp) -> Result<Current, CertificateError> {
+fn certify(
+    authority: &Authority,
+    names: BTreeSet<String>,
+    now: Timestamp,
+) -> Result<Current, CertificateError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let san = |name: &String| -> Result<SanType, CertificateError> {
         Ok(match name.parse::<IpAddr>() {

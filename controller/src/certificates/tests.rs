@@ -73,7 +73,10 @@ async fn shake(
             .connect(name, near)
             .await
             .map_err(|error| error.to_string())?;
-        stream.write_all(b"secret").await.map_err(|error| error.to_string())?;
+        stream
+            .write_all(b"secret")
+            .await
+            .map_err(|error| error.to_string())?;
         stream.shutdown().await.map_err(|error| error.to_string())
     };
     tokio::join!(serve, connect)
@@ -89,7 +92,10 @@ fn an_authority_is_made_once_and_is_its_owners_alone() {
     let first = authority(folder.path());
     assert_eq!(authority(folder.path()).fingerprint(), first.fingerprint());
     for name in ["ca.key", "ca.pem"] {
-        let mode = fs::metadata(folder.path().join(name)).expect("there").permissions().mode();
+        let mode = fs::metadata(folder.path().join(name))
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     let other = tempfile::tempdir().expect("a folder");
@@ -126,7 +132,10 @@ async fn a_client_that_pins_the_authority_is_served_under_any_name() {
 
 #[tokio::test]
 async fn a_server_of_another_authority_hears_nothing() {
-    let (ours, theirs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, theirs) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
     let (ours, theirs) = (authority(ours.path()), authority(theirs.path()));
     let stranger = serving(&theirs);
     // the honest stranger, and one that shows our authority behind its own certificate
@@ -135,13 +144,19 @@ async fn a_server_of_another_authority_hears_nothing() {
     let liar: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(liar));
     // a worker of ours that plays the controller
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
-    let issued = ours.certify_worker(WorkerId::new(), key.der_bytes(), now(), DAY).expect("signed");
+    let issued = ours
+        .certify_worker(WorkerId::new(), key.der_bytes(), now(), DAY)
+        .expect("signed");
     let mut chain = certificates(&issued.pem).expect("PEM");
     chain.push(ours.certificate().clone());
     let traitor = certified(chain, &key);
     let traitor: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from((*traitor).clone()));
 
-    for (resolver, is_known) in [(stranger as Arc<dyn ResolvesServerCert>, false), (liar, true), (traitor, true)] {
+    for (resolver, is_known) in [
+        (stranger as Arc<dyn ResolvesServerCert>, false),
+        (liar, true),
+        (traitor, true),
+    ] {
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
@@ -150,7 +165,10 @@ async fn a_server_of_another_authority_hears_nothing() {
         let trust = pinned(&ours);
         let (server, client) = shake(Arc::new(config), client(trust.clone(), None).expect("settings")).await;
         assert!(client.is_err());
-        assert!(server.as_ref().is_err() || server.as_ref().is_ok_and(|(_, said)| said.is_empty()), "{server:?}");
+        assert!(
+            server.as_ref().is_err() || server.as_ref().is_ok_and(|(_, said)| said.is_empty()),
+            "{server:?}"
+        );
         let shown = (!is_known).then(|| theirs.fingerprint());
         assert_eq!(trust.stranger(), shown, "whose authority it was is remembered");
     }
@@ -158,11 +176,18 @@ async fn a_server_of_another_authority_hears_nothing() {
 
 #[tokio::test]
 async fn a_worker_is_known_by_its_certificate_while_it_lives() {
-    let (ours, theirs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (ours, theirs) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
     let (ours, theirs) = (authority(ours.path()), authority(theirs.path()));
     let config = serving(&ours).config(&[]).expect("settings");
     let show = |key: Arc<CertifiedKey>| {
-        client(pinned(&ours), Some(Arc::new(SingleCertAndKey::from((*key).clone())))).expect("settings")
+        client(
+            pinned(&ours),
+            Some(Arc::new(SingleCertAndKey::from((*key).clone()))),
+        )
+        .expect("settings")
     };
 
     let (fingerprint, key) = worker(&ours, now(), DAY);

@@ -27,7 +27,11 @@ macro_rules! migration {
 }
 
 /// All of them, in order; never edit an old one.
-pub const MIGRATIONS: &[Migration] = &[migration!("0001_initial"), migration!("0002_retention"), migration!("0003_renewal")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("0001_initial"),
+    migration!("0002_retention"),
+    migration!("0003_renewal"),
+];
 
 /// Applies what is missing, each in one transaction, after a backup beside the database.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {

@@ -1,11 +1,6 @@
 //! TLS handshakes, within bounds of time and number.
 
-use std::{
-    io,
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use service::tls::Fingerprint;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::connect_info::Connected, serve::{IncomingStream, Listener}};
+use axum::{
+    extract::connect_info::Connected,
+    serve::{IncomingStream, Listener},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -176,7 +179,9 @@ impl Cuttable {
     /// An error once it was cut; otherwise whoever polls is woken by the cut too.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // a future that is ready must not be asked again
-        if !self.is_cut && let Some(cut) = &mut self.cut {
+        if !self.is_cut
+            && let Some(cut) = &mut self.cut
+        {
             self.is_cut = cut.as_mut().poll(context).is_ready();
         }
         if self.is_cut {

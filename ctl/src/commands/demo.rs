@@ -186,6 +186,7 @@ impl Stage<'_> {
                     let client = Client::new(Target {
                         url,
                         token: Some(token.trim().to_owned()),
+                        pin: None,
                         ca: None,
                         source: "the demonstration's own".to_owned(),
                     })?;

@@ -11,6 +11,8 @@ use crossterm::{
     terminal::{disable_raw_mode, enable_raw_mode},
 };
 use protocol::http::status::GetStatus;
+use reqwest::header::HeaderMap;
+use service::tls::Fingerprint;
 
 use crate::{
     client::Client,
@@ -24,7 +26,7 @@ use crate::{
 /// Store a controller's address and token
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// Address of the controller, such as http://pi:8484
+    /// Address of the controller, such as https://pi:8485
     #[arg(value_name = "CONTROLLER")]
     address: String,
     /// Read the token from stdin
@@ -33,7 +35,7 @@ pub(crate) struct Login {
     /// The name to store it under; by default the host's
     #[arg(long)]
     name: Option<String>,
-    /// PEM file of the CA to trust
+    /// PEM file of the CAs to trust instead of this machine's, for a proxy in front of agentd
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -42,22 +44,30 @@ impl Login {
     /// Does it.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, CliError> {
         let url = check_url(&self.address)?;
+        let file = &session.places.contexts;
+        let mut stored = Contexts::load(file)?;
+        let pin = match session.given_fingerprint() {
+            None if self.ca.is_none() && url.starts_with("https://") => {
+                self.pin(session, &url, stored.pin_of(&url)).await?
+            }
+            given => given,
+        };
         let token = self.token(session)?;
         let ca = self.ca.map(|file| file.canonicalize().unwrap_or(file));
         let client = Client::new(Target {
             url: url.clone(),
             token: Some(token.clone()),
+            pin,
             ca: ca.clone(),
             source: "login".to_owned(),
         })?;
         let status = client.call(&GetStatus {}).await?;
         let name = self.name.unwrap_or_else(|| host(&url));
-        let file = &session.places.contexts;
-        let mut stored = Contexts::load(file)?;
         stored.put(Context {
             name: name.clone(),
             url: url.clone(),
             token,
+            fingerprint: pin,
             ca,
         });
         stored.save(file)?;
@@ -66,6 +76,57 @@ impl Login {
             status.version
         ));
         Ok(Exit::Done)
+    }
+
+    /// Which authority to pin: none for a server that this machine trusts anyway, a known one
+    /// without a question, and any other only after one.
+    async fn pin(
+        &self,
+        session: &Session,
+        url: &str,
+        known: Option<Fingerprint>,
+    ) -> Result<Option<Fingerprint>, CliError> {
+        let anybody = Client::new(Target {
+            url: url.to_owned(),
+            token: None,
+            pin: None,
+            ca: None,
+            source: "login".to_owned(),
+        })?;
+        if known.is_none() && anybody.get("/healthz", HeaderMap::new()).await.is_ok() {
+            return Ok(None);
+        }
+        let shown = Client::shown_by(url).await?;
+        if known == Some(shown) {
+            return Ok(known);
+        }
+        let before = known.map_or(String::new(), |known| {
+            format!("\nuntil now it was                {known}")
+        });
+        let facts = format!("its certificate authority is    {shown}{before}");
+        if self.token_stdin || session.no_input || !io::stdin().is_terminal() {
+            let sentence =
+                format!("the certificate authority of {url} is not known here, and there is nobody to ask");
+            return Err(CliError::new(Code::FingerprintNeeded, sentence)
+                .cause(facts)
+                .hint(format!(
+                    "if agentd logs the same at its start: `agentctl login {url} --fingerprint {shown}`"
+                )));
+        }
+        session
+            .out
+            .say(&format!("{url}: {facts}\nagentd logs it at its start."));
+        write!(io::stderr(), "is it the same? [y/N] ")?;
+        io::stderr().flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(Some(shown));
+        }
+        Err(
+            CliError::new(Code::FingerprintNeeded, "nothing was pinned, and nothing sent")
+                .hint("find the fingerprint in the log of agentd: `journalctl -u agentd | grep fingerprint`"),
+        )
     }
 
     fn token(&self, session: &Session) -> Result<String, CliError> {

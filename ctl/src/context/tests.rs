@@ -15,6 +15,7 @@ fn context(name: &str, url: &str) -> Context {
         name: name.into(),
         url: url.into(),
         token: format!("token-of-{name}"),
+        fingerprint: None,
         ca: None,
     }
 }

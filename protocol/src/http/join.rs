@@ -59,7 +59,7 @@ pub struct PublicKey(String);
 impl PublicKey {
     /// From the 65 bytes of the point.
     pub fn from_point(point: &[u8]) -> Self {
-        Self(point.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(tohex(point))
     }
 
     /// The 65 bytes; `None` if the text is no such point.
@@ -142,7 +142,7 @@ pub enum InvalidJoinTokenText {
 impl JoinToken {
     /// The text that a person copies.
     pub fn encode(&self) -> String {
-        let urls: String = self.urls.join(",").bytes().map(|byte| format!("{byte:02x}")).collect();
+        let urls = tohex(self.urls.join(",").as_bytes());
         let fingerprint = self.ca_fingerprint.as_deref().unwrap_or("-");
         let body = format!("agj1.{urls}.{fingerprint}.{}.{}", self.id, self.secret);
         format!("{body}.{:08x}", checksum(&body))
@@ -163,7 +163,9 @@ impl JoinToken {
         let [_, urls, fingerprint, id, secret] = parts.as_slice() else {
             return Err(cut);
         };
-        let urls = unhex(urls).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(cut)?;
+        let urls = unhex(urls)
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or(cut)?;
         Ok(Self {
             urls: urls.split(',').map(str::to_owned).collect(),
             ca_fingerprint: (*fingerprint != "-").then(|| (*fingerprint).to_owned()),
@@ -188,6 +190,13 @@ impl JoinToken {
 
 fn is_id(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn tohex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -230,7 +239,10 @@ mod tests {
         plain.ca_fingerprint = None;
         assert!(JoinToken::decode(&plain.encode()).expect("whole") == plain);
         for cut in 5..text.len() {
-            assert_eq!(JoinToken::decode(&text[..cut]).err(), Some(InvalidJoinTokenText::Cut));
+            assert_eq!(
+                JoinToken::decode(&text[..cut]).err(),
+                Some(InvalidJoinTokenText::Cut)
+            );
         }
         let hello = JoinToken::decode("hello").err();
         assert_eq!(hello, Some(InvalidJoinTokenText::NotAToken));

@@ -18,7 +18,7 @@ use rustls::{
 
 pub use self::{
     fingerprint::{Fingerprint, InvalidFingerprint},
-    pin::PinnedCa,
+    pin::{NAME, PinnedCa},
 };
 
 /// The cryptography that everything uses.
@@ -45,9 +45,7 @@ pub fn client(
 ) -> Result<ClientConfig, rustls::Error> {
     let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = builder
-        .dangerous()
-        .with_custom_certificate_verifier(trust);
+    let builder = builder.dangerous().with_custom_certificate_verifier(trust);
     Ok(match identity {
         Some(identity) => builder.with_client_cert_resolver(identity),
         None => builder.with_no_client_auth(),

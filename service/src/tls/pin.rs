@@ -4,7 +4,8 @@
 //! and then checked as any chain is. The name of the server is not asked for: the
 //! authority of a controller certifies no other server, so that neither a new
 //! address nor a tunnel needs a new pin. What it gives to workers is for clients
-//! alone, and no server's.
+//! alone, and no server's. This holds for authorities of agentd only, so that no other
+//! can be pinned.
 
 use std::{
     fmt,
@@ -23,6 +24,9 @@ use rustls::{
 };
 
 use super::{Fingerprint, provider};
+
+/// How the name of every authority of agentd begins.
+pub const NAME: &str = "agentd CA ";
 
 /// Checks servers against one pinned authority, and remembers what another one showed.
 pub struct PinnedCa {
@@ -94,6 +98,10 @@ impl ServerCertVerifier for PinnedCa {
         self.remember(None);
         let mut roots = RootCertStore::empty();
         roots.add(pinned.clone().into_owned())?;
+        let is_ours = |subject: &[u8]| subject.windows(NAME.len()).any(|part| part == NAME.as_bytes());
+        if !roots.roots.iter().all(|root| is_ours(&root.subject)) {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
         let server = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&server, &roots, &[], now, self.algorithms.all)?;
         Ok(ServerCertVerified::assertion())

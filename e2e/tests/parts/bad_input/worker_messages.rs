@@ -6,7 +6,7 @@ use std::fs;
 use e2e::{Controller, Lab, PATIENCE, Worker, eventually};
 use protocol::{
     codec::{Envelope, decode, encode},
-    http::workers::WorkerCredential,
+    http::join::WorkerCredential,
     id::{BootId, JournalId, MessageId},
     label::Labels,
     message::{FromWorker, Hello, PROTOCOL_VERSION, Session, ToWorker},
@@ -23,7 +23,10 @@ fn impersonate(controller: &Controller, credential: &WorkerCredential) -> (Clien
     let (host, port) = controller.mqtt().rsplit_once(':').expect("host:port");
     let port = port.parse().expect("a port");
     let mut options = MqttOptions::new(credential.id.to_string(), host, port);
-    options.set_credentials(credential.id.to_string(), credential.secret.clone());
+    options.set_credentials(
+        credential.id.to_string(),
+        credential.secret.as_deref().unwrap_or_default(),
+    );
     options.set_max_packet_size(128 * 1024, 128 * 1024);
     Client::new(options, 32)
 }
