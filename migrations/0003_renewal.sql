@@ -1,5 +1,5 @@
 -- A worker's credential (column secret) is known by the SHA-256 of its secret or of its certificate. A renewed
--- certificate waits here until it is used for the first time; then it takes the other one's place.
+-- certificate stands here beside the one with which it was asked for, which lives on until it runs out.
 ALTER TABLE workers ADD COLUMN renewed BLOB;
 
 CREATE UNIQUE INDEX workers_by_renewed ON workers (renewed) WHERE renewed IS NOT NULL;

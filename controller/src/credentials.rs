@@ -158,7 +158,14 @@ impl Credentials {
         generation: u64,
     ) -> Result<Option<Known>, StateError> {
         let known = match kind {
-            Kind::Worker => self.worker(hash).await?,
+            Kind::Worker => {
+                let worker = move |connection: &Connection| workers::by_credential(connection, &hash);
+                self.0.readers.query(worker).await?.map(|worker| Known {
+                    identity: Identity::Worker(worker),
+                    expires_at: None,
+                    touched_ms: 0,
+                })
+            }
             Kind::Token => {
                 let token = move |connection: &Connection| tokens::by_secret(connection, &hash);
                 self.0.readers.query(token).await?.map(|token| Known {
@@ -180,27 +187,6 @@ impl Credentials {
             memory.known.insert(hash, known.clone());
         }
         Ok(known)
-    }
-
-    /// A worker by its credential. One that is used for the first time takes the place of its predecessor.
-    async fn worker(&self, hash: [u8; 32]) -> Result<Option<Known>, StateError> {
-        let query = move |connection: &Connection| workers::by_credential(connection, &hash);
-        let Some((worker, is_new)) = self.0.readers.query(query).await? else {
-            return Ok(None);
-        };
-        if is_new {
-            let promote = move |connection: &Connection| workers::promote(connection, &hash);
-            match self.0.engine.write(promote).await {
-                Ok(()) => self.forget(),
-                // both go on to be valid, and the next use tries again
-                Err(error) => tracing::warn!(%error, "a renewed credential was not written down as used"),
-            }
-        }
-        Ok(Some(Known {
-            identity: Identity::Worker(worker),
-            expires_at: None,
-            touched_ms: 0,
-        }))
     }
 
     /// Notes a token's use, at most once a minute.

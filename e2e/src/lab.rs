@@ -198,6 +198,12 @@ impl Controller {
         &self.mqtt
     }
 
+    /// Where it listens: `http`, `mqtt`, and with TLS `https`, `mqtts`, `ca_fingerprint`.
+    pub fn endpoints(&self) -> Value {
+        let text = fs::read_to_string(self.state.join("endpoints.json")).expect("the endpoints");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// The admin token.
     pub fn token(&self) -> String {
         let text = fs::read_to_string(self.state.join("admin.token")).expect("the admin token");

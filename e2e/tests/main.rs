@@ -28,3 +28,5 @@ mod repositories;
 mod resume;
 #[path = "parts/terminal/mod.rs"]
 mod terminal;
+#[path = "parts/tls.rs"]
+mod tls;

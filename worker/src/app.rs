@@ -25,7 +25,7 @@ use crate::{
     attempt::{Attempts, StepRunner, Workshop},
     cli::{self, Cli, Command},
     config::Config,
-    credential::Credential,
+    credential::{Credential, Shown},
     folder::StateFolder,
     inventory::{self, Found, Inventory},
     join,
@@ -166,10 +166,11 @@ impl Worker {
         let (access, shown) = Access::of(&self.credential)?;
         let base = self.base()?;
         let controller = Controller::new(&base, access.clone())?;
+        let renewal = self.renewal(&base, &access, shown, &clock);
         let (link, ends) = Link::new(self.address(&opened, access)?);
         let (reports, reports_in) = mpsc::channel(REPORTS);
         let (tails, tails_in) = mpsc::channel(TAILS);
-        let workshop = Arc::new(self.workshop(clock.clone(), controller.clone(), reports, tails)?);
+        let workshop = Arc::new(self.workshop(clock, controller, reports, tails)?);
         let (told, introduction) = watch::channel(self.found.introduction);
         let identity = Identity {
             boot: BootId::new(),
@@ -203,15 +204,7 @@ impl Worker {
             OnExit::Log,
             self.inventory.keep_looking(told, stop.clone()),
         );
-        if let (Some(shown), Some(certified)) = (shown, self.credential.certified.clone()) {
-            let renewal = Renewal {
-                folder: self.folder.clone(),
-                credential: self.credential.clone(),
-                certified,
-                shown,
-                controller,
-                clock,
-            };
+        if let Some(renewal) = renewal {
             tasks.spawn("renewal", OnExit::StopProcess, renewal.run(stop.clone()));
         }
         tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
@@ -262,6 +255,25 @@ impl Worker {
         }
         let unsent = |held: &&Held| matches!(held, Held::Unsent { .. });
         telemetry::results_kept(opened.held.values().filter(unsent).count());
+    }
+
+    /// What renews the certificate, if there is one.
+    fn renewal(
+        &self,
+        base: &str,
+        access: &Access,
+        shown: Option<Arc<Shown>>,
+        clock: &SharedClock,
+    ) -> Option<Renewal> {
+        Some(Renewal {
+            folder: self.folder.clone(),
+            credential: self.credential.clone(),
+            certified: self.credential.certified.clone()?,
+            shown: shown?,
+            controller: base.to_owned(),
+            access: access.clone(),
+            clock: clock.clone(),
+        })
     }
 
     /// Base URL of the controller: as configured, else as joined.

@@ -2,7 +2,7 @@
 //! its caches stay small.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -224,7 +224,7 @@ mod tests {
             let path = home.path().join(name);
             fs::write(&path, [0; 100]).expect("writes");
             let time = now - Duration::from_secs(age_s);
-            let file = fs::File::options().append(true).open(&path).expect("opens");
+            let file = File::options().append(true).open(&path).expect("opens");
             file.set_modified(time).expect("sets");
         }
         let removed = sweep_now(home.path(), 250, Duration::from_secs(86_400), now).expect("sweeps");

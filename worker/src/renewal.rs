@@ -10,6 +10,7 @@ use service::clock::SharedClock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     credential::{Certified, Credential, CredentialError, Key, Shown},
     folder::{FolderError, StateFolder},
     telemetry,
@@ -33,8 +34,10 @@ pub struct Renewal {
     pub certified: Certified,
     /// What connections show.
     pub shown: Arc<Shown>,
-    /// Whom to ask.
-    pub controller: Controller,
+    /// Base URL of whom to ask.
+    pub controller: String,
+    /// How.
+    pub access: Access,
     /// Time.
     pub clock: SharedClock,
 }
@@ -83,7 +86,9 @@ impl Renewal {
         let request = RenewWorker {
             public_key: key.public()?,
         };
-        let issued = self.controller.renew(&request).await?;
+        // on a connection of its own: one that was open before would show an older certificate
+        let controller = Controller::new(&self.controller, self.access.clone())?;
+        let issued = controller.renew(&request).await?;
         let certified = self.certified.renewed(issued, key, self.clock.wall())?;
         self.credential.certified = Some(certified.clone());
         // first to the disk: what is shown once may open the door alone from then on

@@ -187,14 +187,14 @@ fn credential(
 }
 
 /// A new certificate for the worker that asks over its present one, which goes on to be good until
-/// the new one is used.
+/// it runs out.
 pub(super) async fn renew(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Body(wish): Body<RenewWorker>,
 ) -> ApiResult<Json<IssuedCertificate>> {
-    let worker = caller.worker().filter(|_| caller.peer.certificate().is_some());
-    let worker = worker.ok_or_else(|| {
+    let present = caller.worker().zip(caller.peer.certificate());
+    let (worker, asked_with) = present.ok_or_else(|| {
         Problem::new(
             Code::Conflict,
             "this worker has no certificate: it joined on plain loopback",
@@ -204,8 +204,10 @@ pub(super) async fn renew(
     let (certificate, known_by) = certify(&api, tls_for_workers(&api)?, worker, &wish.public_key)?;
     let renewed = api
         .engine
-        .write(move |connection| workers::renew(connection, worker, &known_by))
+        .write(move |connection| workers::renew(connection, worker, &asked_with.0, &known_by))
         .await?;
+    // the one before the present one may have gone
+    api.credentials.forget();
     let result = if renewed { "ok" } else { "removed" };
     note(
         &api,

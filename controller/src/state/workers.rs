@@ -99,37 +99,31 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Worker>, StateError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The worker with this secret or certificate, if it was not removed; and whether the
-/// credential is a renewed one that was not used yet.
-pub fn by_credential(connection: &Connection, sha256: &[u8]) -> Result<Option<(WorkerId, bool)>, StateError> {
-    let sql = "SELECT id, renewed = ?1 FROM workers \
-               WHERE (secret = ?1 OR renewed = ?1) AND wanted <> 'removed'";
-    let read = |row: &rusqlite::Row<'_>| {
-        let is_new: Option<bool> = row.get(1)?;
-        Ok((WorkerId::from_uuid(id(row, 0)?), is_new == Some(true)))
-    };
-    Ok(connection
+/// The worker with this secret or certificate, if it was not removed.
+pub fn by_credential(connection: &Connection, sha256: &[u8]) -> Result<Option<WorkerId>, StateError> {
+    let sql = "SELECT id FROM workers WHERE (secret = ?1 OR renewed = ?1) AND wanted <> 'removed'";
+    let found = connection
         .prepare_cached(sql)?
-        .query_row([sha256], read)
-        .optional()?)
+        .query_row([sha256], |row| id(row, 0))
+        .optional()?;
+    Ok(found.map(WorkerId::from_uuid))
 }
 
-/// Gives a worker a second credential, which takes the first one's place when it is used; false
-/// if the worker was removed.
-pub fn renew(connection: &Connection, worker: WorkerId, sha256: &[u8]) -> Result<bool, StateError> {
-    let sql = "UPDATE workers SET renewed = ?2 WHERE id = ?1 AND wanted <> 'removed'";
-    let changed = connection
-        .prepare_cached(sql)?
-        .execute(params![worker.uuid().as_bytes(), sha256])?;
+/// Gives a worker a second credential beside the one with which it asked for it; any other opens
+/// nothing any more. False if the worker was removed, or asked with none of its own.
+pub fn renew(
+    connection: &Connection,
+    worker: WorkerId,
+    asked_with: &[u8],
+    renewed: &[u8],
+) -> Result<bool, StateError> {
+    let sql = "UPDATE workers SET secret = ?2, renewed = ?3 \
+               WHERE id = ?1 AND ?2 IN (secret, renewed) AND wanted <> 'removed'";
+    let changed =
+        connection
+            .prepare_cached(sql)?
+            .execute(params![worker.uuid().as_bytes(), asked_with, renewed])?;
     Ok(changed == 1)
-}
-
-/// A renewed credential was used: the one before opens nothing any more.
-pub fn promote(connection: &Connection, sha256: &[u8]) -> Result<(), StateError> {
-    connection
-        .prepare_cached("UPDATE workers SET secret = renewed, renewed = NULL WHERE renewed = ?1")?
-        .execute([sha256])?;
-    Ok(())
 }
 
 /// The wished name, or the first free one with a number behind it.
