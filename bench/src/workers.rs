@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use protocol::{
     codec::{self, Envelope},
-    http::workers::{JoinToken, JoinTokenCreated, JoinWorker, WorkerCredential},
+    http::{
+        join::{JoinToken, JoinWorker, WorkerCredential},
+        workers::JoinTokenCreated,
+    },
     id::{BootId, JournalId, MessageId, WorkerId},
     label::Labels,
     message::{FromWorker, Hello, PROTOCOL_VERSION, Session, ToWorker},
@@ -21,7 +24,10 @@ use protocol::{
 use rumqttc::QoS;
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use worker::link::{Address, Link, LinkEnds};
+use worker::{
+    access::Access,
+    link::{Address, Link, LinkEnds},
+};
 
 use crate::{
     figures::{Figure, Goal, Report},
@@ -132,10 +138,11 @@ fn join(house: &House, name: &str) -> anyhow::Result<WorkerCredential> {
     ensure!(status < 300, "no join token: {}", String::from_utf8_lossy(&body));
     let created: JoinTokenCreated = serde_json::from_slice(&body)?;
     let wish = JoinWorker {
-        token: JoinToken::decode(&created.token)?.secret,
+        token: JoinToken::decode(&created.token)?.proof(),
         name: name.to_owned(),
         labels: Labels::default(),
         slots: 2,
+        public_key: None,
     };
     let (status, body) = http.call("POST", "/v1/workers/join", &serde_json::to_string(&wish)?)?;
     ensure!(status < 300, "cannot join: {}", String::from_utf8_lossy(&body));
@@ -207,7 +214,7 @@ async fn stay(
         host: host.to_owned(),
         port: port.parse()?,
         worker: credential.id,
-        secret: credential.secret.clone(),
+        access: credential.secret.clone().map_or(Access::Nobody, Access::Secret),
         journal,
         start: 1,
     });
