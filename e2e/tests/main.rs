@@ -4,6 +4,8 @@
 mod approvals;
 #[path = "parts/bad_input/mod.rs"]
 mod bad_input;
+#[path = "parts/bad_logins.rs"]
+mod bad_logins;
 #[path = "parts/commands.rs"]
 mod commands;
 #[path = "parts/damage.rs"]

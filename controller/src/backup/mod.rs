@@ -3,7 +3,8 @@
 //! In this order: `agentd-backup.json`, `agentd.db` (SQLite's online backup of one moment), the
 //! configuration for people to read, other files of the state folder, the logs, the blobs that the copy
 //! of the database names, and `SHA256` with the hash of all bytes before it: a file that was cut or
-//! changed is noticed. Only hashes of tokens are inside, and no plain keys of providers.
+//! changed is noticed. Only hashes of tokens are inside, and no plain keys of
+//! providers; the key of the certificate authority is, as workers know the controller by it.
 
 mod restore;
 mod tape;
