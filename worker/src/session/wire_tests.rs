@@ -211,7 +211,8 @@ impl Worker {
         });
         let (reports, reports_in) = mpsc::channel(16);
         let (tails, tails_in) = mpsc::channel(16);
-        let controller = Controller::new("http://127.0.0.1:1", crate::access::Access::Nobody).expect("a client");
+        let controller =
+            Controller::new("http://127.0.0.1:1", crate::access::Access::Nobody).expect("a client");
         let workspaces = Workspaces::new(
             root,
             WorkspaceLimits::default(),
