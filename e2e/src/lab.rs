@@ -79,6 +79,11 @@ impl Lab {
 
     /// Joins and starts a worker.
     pub fn worker(&self, controller: &Controller, name: &str) -> Worker {
+        self.worker_with(controller, name, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn worker_with(&self, controller: &Controller, name: &str, variables: &[(&str, &str)]) -> Worker {
         let token = controller.ctl(&["workers", "join-token"]);
         let line = String::from_utf8(token.stdout).expect("text");
         let token = line.split_whitespace().last().expect("the join line").to_owned();
@@ -87,7 +92,10 @@ impl Lab {
             state: self.path(name),
             log: self.path(&format!("{name}.log")),
             process: None,
-            environment: vec![],
+            environment: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         worker.spawn(&["join", &token, "--name", name]);
         eventually(&format!("worker {name} to be online"), || {

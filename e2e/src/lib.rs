@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use lab::{Controller, Lab, Worker};
+pub use lab::{Controller, Lab, Worker, machine_has_a_sandbox};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(90);

@@ -28,6 +28,8 @@ mod recovery_of_edits;
 mod repositories;
 #[path = "parts/resume.rs"]
 mod resume;
+#[path = "parts/sandbox.rs"]
+mod sandbox;
 #[path = "parts/terminal/mod.rs"]
 mod terminal;
 #[path = "parts/tls.rs"]
