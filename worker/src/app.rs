@@ -334,7 +334,12 @@ impl Worker {
         reports: mpsc::Sender<crate::attempt::Report>,
         tails: mpsc::Sender<protocol::message::LogTail>,
     ) -> anyhow::Result<Workshop> {
-        let workspaces = open_workspaces(self.folder.root(), self.toolchains.clone(), self.sandbox.clone())?;
+        let limits = WorkspaceLimits {
+            file_urls: self.config.allow_file_urls,
+            ..WorkspaceLimits::default()
+        };
+        let (root, sandbox) = (self.folder.root(), self.sandbox.clone());
+        let workspaces = open_workspaces(root, limits, self.toolchains.clone(), sandbox)?;
         Ok(Workshop {
             runner: self.runner.clone(),
             blobs: BlobCache::new(self.folder.blobs(), controller.clone()),
@@ -351,7 +356,12 @@ impl Worker {
     }
 }
 
-fn open_workspaces(root: &Path, toolchains: Toolchains, sandbox: Arc<Sandbox>) -> anyhow::Result<Workspaces> {
-    Workspaces::new(root, WorkspaceLimits::default(), toolchains, sandbox)
+fn open_workspaces(
+    root: &Path,
+    limits: WorkspaceLimits,
+    toolchains: Toolchains,
+    sandbox: Arc<Sandbox>,
+) -> anyhow::Result<Workspaces> {
+    Workspaces::new(root, limits, toolchains, sandbox)
         .with_context(|| format!("work trees cannot be kept in {}", root.display()))
 }

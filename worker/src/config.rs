@@ -45,6 +45,8 @@ pub struct Config {
     pub slots: u32,
     /// At which levels tools run.
     pub sandbox: SandboxConfig,
+    /// Whether repositories on this machine's disk may be cloned by URL.
+    pub allow_file_urls: bool,
     /// Added to what is detected, and stronger than it.
     #[serde(deserialize_with = "labels")]
     pub labels: Labels,
@@ -250,6 +252,7 @@ mod tests {
         assert_eq!(allowed, [SandboxLevel::Basic, SandboxLevel::Strong]);
         assert_eq!(config.sandbox.network, ["packages"]);
         assert!(config.providers.is_empty());
+        assert!(!config.allow_file_urls);
     }
 
     #[test]

@@ -55,7 +55,12 @@ impl RemoteUrl {
                 "https" => "https",
                 "ssh" => "ssh",
                 "file" if file_allowed => "file",
-                "file" => return invalid("this worker's owner does not allow `file` URLs"),
+                "file" => {
+                    return invalid(
+                        "this worker does not clone from its own disk: send the repository with --repo PATH, or \
+                         set `allow_file_urls: true` in the worker's configuration",
+                    );
+                }
                 _ => return invalid("only https and ssh are allowed"),
             }
         };
