@@ -147,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     async fn serve(&mut self) -> ConnectionEnd {
+        // a client need not wait for its welcome: what it sent behind the CONNECT may be here already
+        if let Err(end) = self.take_packets().await {
+            return end;
+        }
         loop {
             let end = match self.turn().await {
                 Turn::Evicted(end) => Err(end),

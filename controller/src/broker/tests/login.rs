@@ -186,3 +186,15 @@ async fn an_address_that_cannot_be_used_is_named() {
         .expect("the address is taken");
     assert!(taken.to_string().contains(&first.broker.local_addr().to_string()));
 }
+
+#[tokio::test]
+async fn what_comes_together_with_the_login_is_not_left_lying() {
+    let rig = Rig::start().await;
+    let mut client = Client::open(rig.broker.local_addr()).await;
+    let output = &mut client.0.output;
+    output.push(&Packet::Connect(Box::new(person("read"))));
+    output.push(&Packet::PingReq);
+    output.flush().await.expect("sends");
+    assert_eq!(client.hear().await, Packet::ConnAck(ConnectCode::Accepted));
+    assert_eq!(client.hear().await, Packet::PingResp);
+}
