@@ -35,10 +35,11 @@ pub(super) fn is_fixed(filter: &str) -> bool {
     filter == PROBE_TOPIC || WELL_KNOWN_FILTERS.contains(&filter)
 }
 
-/// Backlog of one filter: this many segments of this many bytes.
+/// Backlog of one filter: this many segments of this many bytes. A reader that is further behind skips;
+/// several filters hold the same messages, so that 2 MiB each is a tenth of what `agentd` may use.
 const SEGMENT: SegmentConfig = SegmentConfig {
-    max_segment_size: 1 << 20,
-    max_segment_count: 8,
+    max_segment_size: 512 << 10,
+    max_segment_count: 4,
 };
 /// The same for live logs, which are lossy anyway.
 const LOG_SEGMENT: SegmentConfig = SegmentConfig {

@@ -121,6 +121,23 @@ pub struct Draft<'w> {
     pub effects: &'w mut Vec<Effect>,
 }
 
+/// Longest text in an event, in bytes: thousands of events wait in memory for their readers.
+const EVENT_TEXT: usize = 2000;
+
+/// Cuts every text in an event's data to [`EVENT_TEXT`].
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > EVENT_TEXT => {
+            let end = (0..=EVENT_TEXT).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or(0));
+            text.push('…');
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 impl Draft<'_> {
     /// Says something to a worker, if it has a live session; else its next Hello will bring it up.
     pub(super) fn say(&mut self, worker: WorkerId, message: ToWorker) {
@@ -176,10 +193,11 @@ impl Draft<'_> {
         data: Value,
     ) {
         let link = job.and_then(|id| self.world.jobs.get(&id)).map(Job::link);
-        let data = match data {
+        let mut data = match data {
             Value::Object(data) => data,
             _ => Map::new(),
         };
+        data.values_mut().for_each(shorten);
         self.changes.events.push(NewEvent {
             kind,
             job: link,

@@ -37,10 +37,26 @@ enum Verb {
     Resume,
 }
 
+/// Longest `id` that is echoed, in bytes.
+const LONGEST_ID: usize = 200;
+
+/// Whether an `id` can be echoed: it becomes a part of an event, which many keep.
+fn is_short(id: &Value) -> bool {
+    match id {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => text.len() <= LONGEST_ID,
+        Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
 /// Carries it out and answers.
 pub(super) async fn obey(api: &Api, command: &CommandIn) {
     let parsed: Result<Command, _> = serde_json::from_slice(&command.payload);
     let (id, verb, outcome) = match parsed {
+        Ok(wish) if !is_short(&wish.id) => {
+            let error = format!("`id` must be a number, or a text of at most {LONGEST_ID} bytes");
+            (Value::Null, Value::Null, Err(error))
+        }
         Ok(wish) => {
             let outcome = carry_out(api, command, &wish).await;
             (wish.id, json!(format!("{:?}", wish.verb).to_lowercase()), outcome)
