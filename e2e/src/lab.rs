@@ -153,7 +153,7 @@ impl Controller {
             }
             None => Command::new(agentd),
         };
-        command
+        without_settings(&mut command)
             .arg("--config")
             .arg(&self.config)
             .arg("--state-dir")
@@ -289,6 +289,7 @@ pub struct Worker {
 impl Worker {
     fn spawn(&mut self, args: &[&str]) {
         let mut command = Command::new(binary("agent-worker"));
+        without_settings(&mut command);
         if !machine_has_a_sandbox() {
             command.env("AGENT_WORKER_SANDBOX__ALLOW", "strong,basic,none");
         }
@@ -357,6 +358,16 @@ pub fn machine_has_a_sandbox() -> bool {
 #[expect(clippy::print_stderr, reason = "a test that tests less says so")]
 fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// Keeps what is meant for the tests, such as `AGENTD_SEED`, from becoming a setting.
+fn without_settings(command: &mut Command) -> &mut Command {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let settings = names.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("AGENTD_") || name.starts_with("AGENT_WORKER_")
+    });
+    settings.fold(command, |command, name| command.env_remove(name))
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Child {
