@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    api::{About, Api, joining, server},
+    api::{About, Api, admission::Admission, joining, server},
     artifact::{BlobStore, Logs},
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
@@ -177,6 +177,7 @@ async fn start(
         clock,
         stop: stop.clone(),
         about: Arc::new(about),
+        admission: Admission::default(),
         body_limit: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
         allow_file_urls: config.allow_file_urls,
     };

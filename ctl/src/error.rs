@@ -191,6 +191,7 @@ pub(crate) const fn exit_of(code: problem::Code) -> Exit {
         | Api::InvalidJoinToken
         | Api::RangeNotSatisfiable
         | Api::Storage
+        | Api::TooSlow
         | Api::Internal => Exit::Failed,
     }
 }

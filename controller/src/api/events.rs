@@ -19,7 +19,10 @@ use protocol::{
     job::JobState,
 };
 use serde::Deserialize;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{self, error::RecvError},
+};
 
 use crate::state::{events, views};
 
@@ -29,8 +32,8 @@ use super::{
     problem::ApiResult,
 };
 
-/// Rows read at a time while catching up.
-const CHUNK: u32 = 500;
+/// Rows read at a time while catching up: a reader that does not read keeps them in memory.
+const CHUNK: u32 = 200;
 /// Rows of a page if nobody says, and at most.
 const PAGE: (u32, u32) = (200, 1000);
 /// A comment at least this often, so that a dead connection shows.
@@ -55,7 +58,7 @@ pub(super) async fn list_or_follow(
         .unwrap_or_default();
     if accept.contains("text/event-stream") {
         let after = last_event_id(&headers).or(query.after).unwrap_or(0);
-        return Ok(follow(api, None, after).into_response());
+        return Ok(follow(api, None, after)?.into_response());
     }
     let (after, limit) = (
         query.after.unwrap_or(0),
@@ -82,15 +85,20 @@ pub(super) async fn follow_job(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = last_event_id(&headers).or(query.after).unwrap_or(0);
-    Ok(follow(api, Some(job.id), after).into_response())
+    Ok(follow(api, Some(job.id), after)?.into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-fn follow(api: Api, job: Option<JobId>, after: u64) -> Sse<impl Stream<Item = Result<SseEvent, Infallible>>> {
+fn follow(
+    api: Api,
+    job: Option<JobId>,
+    after: u64,
+) -> ApiResult<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>> {
     let feed = Feed {
+        _place: api.admission.stream()?,
         live: api.engine.subscribe(),
         api,
         job,
@@ -103,7 +111,7 @@ fn follow(api: Api, job: Option<JobId>, after: u64) -> Sse<impl Stream<Item = Re
         let event = feed.next().await?;
         Some((Ok(to_sse(&event)), feed))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
 fn to_sse(event: &Event) -> SseEvent {
@@ -116,6 +124,7 @@ fn to_sse(event: &Event) -> SseEvent {
 
 /// Catches up from the tables, then goes live; a reader that lags goes back to the tables.
 struct Feed {
+    _place: OwnedSemaphorePermit,
     api: Api,
     job: Option<JobId>,
     last: u64,

@@ -1,5 +1,7 @@
 //! What handlers take from a request, with errors that name what was wrong.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -11,6 +13,7 @@ use protocol::{
     job::StepKey,
 };
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::state::{jobs, views};
 
@@ -31,10 +34,17 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     }
 }
 
+/// How long a body may take to come: whoever is slower holds up others.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
 /// The bytes of a body within the configured limit.
 pub async fn read(request: Request, api: &Api) -> Result<Bytes, ApiError> {
     let limit = api.body_limit;
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
+    let Ok(bytes) = timeout(BODY_TIME, Bytes::from_request(request, &())).await else {
+        let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
+        return Err(Problem::new(Code::TooSlow, detail).into());
+    };
+    bytes.map_err(|rejection| {
         if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
             let detail = format!("the body is larger than the limit of {limit} bytes");
             Problem::new(Code::TooLarge, detail)

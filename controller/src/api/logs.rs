@@ -18,7 +18,7 @@ use protocol::{
     id::AttemptId,
 };
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
     artifact::logs::LogError,
@@ -100,16 +100,15 @@ pub(super) async fn read(
     let size = blocking(move || logs.size(attempt))
         .await?
         .map_err(|error| io_problem(&error))?;
+    let follow = query.follow && open;
+    let place = follow.then(|| api.admission.stream()).transpose()?;
     let tail = Tail {
-        growth: if query.follow && open {
-            api.logs.watch(attempt)
-        } else {
-            None
-        },
+        _place: place,
+        growth: if follow { api.logs.watch(attempt) } else { None },
         api,
         attempt,
         offset: query.offset,
-        follow: query.follow && open,
+        follow,
     };
     let chunks = stream::unfold(tail, |mut tail| async move {
         let chunk = tail.next().await?;
@@ -127,6 +126,7 @@ pub(super) async fn read(
 
 /// A reader of one log that may still grow.
 struct Tail {
+    _place: Option<OwnedSemaphorePermit>,
     api: Api,
     attempt: AttemptId,
     offset: u64,

@@ -2,6 +2,7 @@
 //!
 //! Handlers check and translate; decisions are the engine's, facts the tables'.
 
+pub mod admission;
 pub mod approvals;
 pub mod artifacts;
 pub mod attempts;
@@ -46,6 +47,8 @@ use crate::{
     workflow::catalog::Catalog,
 };
 
+use self::admission::Admission;
+
 /// Everything that handlers may use; cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -73,6 +76,8 @@ pub struct Api {
     pub stop: CancellationToken,
     /// What does not change while the process runs.
     pub about: Arc<About>,
+    /// Room for requests.
+    pub admission: Admission,
     /// Largest JSON body, in bytes.
     pub body_limit: usize,
     /// Whether repositories of this machine's file system may be named by URL.

@@ -12,8 +12,8 @@ use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::S
 use crate::authorize::Need;
 
 use super::{
-    Api, approvals, artifacts, attempts, auth, backup, events, jobs, joining, logs, openapi, server, status,
-    submit, tokens, workers, workflows,
+    Api, admission, approvals, artifacts, attempts, auth, backup, events, jobs, joining, logs, openapi,
+    server, status, submit, tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -299,6 +299,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tokens/{name}", delete(tokens::remove))
         .route(BACKUP_PATH, post(backup::make))
         .layer(DefaultBodyLimit::max(limit))
+        .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit))
         .merge(uploads)
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::guard))
         .fallback(server::unknown_route)

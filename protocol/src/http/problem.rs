@@ -99,6 +99,8 @@ codes! {
     RateLimited = "rate_limited", 429;
     /// The join token is unknown, used or too old.
     InvalidJoinToken = "invalid_join_token", 401;
+    /// The body did not come in time.
+    TooSlow = "too_slow", 408;
     /// The range cannot be served.
     RangeNotSatisfiable = "range_not_satisfiable", 416;
     /// The state folder is full or cannot be written.

@@ -109,8 +109,13 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     ),
     (
         Code::RateLimited,
-        "Too many wrong secrets or requests came from here.",
+        "Too many wrong secrets came from here, or more requests than the controller takes at a time.",
         "Wait as long as the message says.",
+    ),
+    (
+        Code::TooSlow,
+        "The request did not come within half a minute.",
+        "Run the command again over a better connection.",
     ),
     (
         Code::InvalidJoinToken,
