@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim chaos demo bench dev
+.PHONY: help build check fmt test sim chaos overload demo bench dev
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ chaos: ## faults on the real binaries, many times each (an hour or more); AGENTD
 	scripts/test-deps.sh
 	$(CARGO) build --workspace --bins --locked
 	AGENTD_CHAOS=$(or $(AGENTD_CHAOS),100) $(CARGO) test --locked -p e2e --test chaos -- --nocapture --test-threads 1
+
+overload: ## more than it can take: 1 GB of output, readers that never read, storms (some minutes); AGENTD_OVERLOAD=… sets how many percent of it
+	$(CARGO) build --workspace --bins --locked
+	AGENTD_OVERLOAD=$(or $(AGENTD_OVERLOAD),100) $(CARGO) test --locked -p e2e --test overload -- --nocapture --test-threads 1
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo
