@@ -63,7 +63,7 @@ pub(super) fn arguments(profile: Profile, sight: &Sight<'_>) -> Vec<OsString> {
     }
     if sight.network {
         line.pair(
-            "--ro-bind",
+            "--ro-bind-try",
             Path::new("/etc/resolv.conf"),
             Path::new("/etc/resolv.conf"),
         );

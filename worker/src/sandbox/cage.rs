@@ -81,9 +81,9 @@ impl Cage {
         Self::new(self.sandbox.clone()).write(folder)
     }
 
-    /// The same with the network of the machine.
-    pub const fn open_network(mut self) -> Self {
-        self.network = true;
+    /// The same with the network of the machine, if its owner lets dependencies be fetched.
+    pub fn open_network(mut self) -> Self {
+        self.network = self.sandbox.packages;
         self
     }
 

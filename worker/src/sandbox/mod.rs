@@ -31,6 +31,8 @@ pub struct Sandbox {
     /// The worker's own program, to begin a tool with.
     program: PathBuf,
     state_folder: PathBuf,
+    /// Whether its owner lets dependencies be fetched.
+    packages: bool,
     /// Why there is no better level, for people.
     lacks: Vec<String>,
 }
@@ -75,6 +77,7 @@ impl Sandbox {
             view: View::default(),
             program: PathBuf::new(),
             state_folder: PathBuf::new(),
+            packages: true,
             lacks: vec![],
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::sandbox::SandboxLevel;
+use protocol::sandbox::{PACKAGES, SandboxLevel};
 
 use super::{Cage, Means, Sandbox, bubblewrap::Profile, view::View};
 use crate::{
@@ -51,6 +51,7 @@ impl Sandbox {
             view: View::of_machine(toolchains, state_folder, &config.read_only)?,
             program,
             state_folder: state_folder.to_owned(),
+            packages: config.network.iter().any(|entry| entry == PACKAGES),
             lacks: vec![],
         };
         let bubblewrap = toolchains.find(BUBBLEWRAP);
