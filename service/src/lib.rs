@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod mask;
 pub mod obs;
 pub mod secret;
 pub mod shutdown;
