@@ -16,6 +16,7 @@ use controller::{
     broker::{
         Authenticate, Broker, BrokerConfig, BrokerEvent, NoSummaries, Outlets, Presented, Refused, WorkerLink,
     },
+    denials::Denials,
     transport::Peer,
 };
 use futures::future::BoxFuture;
@@ -86,6 +87,7 @@ impl Door {
             events,
             commands,
             logs,
+            denials: Denials::default(),
         };
         let broker = Broker::start(config, Arc::new(OpenDoor), Arc::new(NoSummaries), outlets).await?;
         let worker = WorkerId::new();

@@ -16,6 +16,7 @@ use protocol::{
 };
 use service::{
     clock::SystemClock,
+    mask::Mask,
     shutdown, state_dir,
     tasks::{Drained, OnExit, Tasks},
 };
@@ -29,9 +30,10 @@ use crate::{
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
     credentials::Credentials,
+    denials::Denials,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
-    first_start, inbound,
+    first_start, hidden, inbound,
     keep::Keep,
     lapse,
     orchestrator::{
@@ -40,6 +42,7 @@ use crate::{
     },
     public::PublicTopics,
     retention::Retention,
+    seal::Seal,
     state::{Readers, Store, artifacts, meta, workflows},
     telemetry::Telemetry,
     transport::{Connections, PlainListener, TlsListener},
@@ -121,6 +124,8 @@ async fn start(
     let is_new = first_start::admin_token(store.connection(), folder, clock.wall())?;
     let blobs = BlobStore::open(folder, config.limits.blob_bytes)?;
     let providers = providers(config, &blobs, &store, clock.wall())?;
+    let seal = Seal::open(folder)?;
+    let mask = hidden::mask(store.connection(), &seal, &providers)?;
     let catalog = catalog(config, &store)?;
     let readers = Readers::open(&database)?;
 
@@ -128,7 +133,8 @@ async fn start(
     let (engine, inbox) = engine::channel();
     let credentials = Credentials::new(readers.clone(), engine.clone(), clock.clone());
     let public = PublicTopics::default();
-    let (mut broker, said) = start_broker(config, &credentials, &public).await?;
+    let denials = Denials::default();
+    let (mut broker, said) = start_broker(config, &credentials, &public, denials.clone()).await?;
     let mut tls = Tls::open(config, folder, &clock).await?;
     let connections = Connections::default();
 
@@ -168,11 +174,14 @@ async fn start(
         engine: engine.clone(),
         readers,
         credentials,
+        denials: denials.clone(),
         catalog: Arc::new(RwLock::new(catalog)),
         blobs,
         keep: Keep::default(),
         logs: Logs::open(folder, config.limits.log_bytes)?,
         providers: Arc::new(providers),
+        seal: Arc::new(seal),
+        mask: mask.clone(),
         telemetry,
         clock,
         stop: stop.clone(),
@@ -183,7 +192,7 @@ async fn start(
     };
     public.connect(api.clone(), broker.publisher());
     spawn_watchers(config, &broker, &api, tasks);
-    spawn_pumps(tasks, &engine, &public, said, config.mqtt_public_log);
+    spawn_pumps(tasks, &engine, &public, said, (mask, config.mqtt_public_log));
     let plain = PlainListener::new(listener);
     tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
     serve_tls(&mut tls, &mut broker, connections, &api, tasks)?;
@@ -253,6 +262,7 @@ async fn start_broker(
     config: &Config,
     credentials: &Credentials,
     public: &PublicTopics,
+    denials: Denials,
 ) -> anyhow::Result<(Broker, Said)> {
     let (events, by_workers) = mpsc::channel(INBOUND);
     let (command_sender, commands) = mpsc::channel(INBOUND);
@@ -266,6 +276,7 @@ async fn start_broker(
         events,
         commands: command_sender,
         logs: log_sender,
+        denials,
     };
     let auth = Arc::new(credentials.clone());
     let broker = Broker::start(broker_config, auth, Arc::new(public.clone()), outlets).await?;
@@ -286,16 +297,25 @@ fn spawn_watchers(config: &Config, broker: &Broker, api: &Api, tasks: &Tasks) {
         stop.clone(),
     );
     tasks.spawn("lapsed-tokens", OnExit::StopProcess, watch);
+    let denials = api.denials.clone();
+    let refusals = denials.write(api.engine.clone(), api.clock.clone(), stop.clone());
+    tasks.spawn("refusals", OnExit::StopProcess, refusals);
     let retention = retention(config, api);
     tasks.spawn("retention", OnExit::StopProcess, retention.run(stop));
 }
 
-fn spawn_pumps(tasks: &Tasks, engine: &Engine, public: &PublicTopics, said: Said, publish_logs: bool) {
+fn spawn_pumps(
+    tasks: &Tasks,
+    engine: &Engine,
+    public: &PublicTopics,
+    said: Said,
+    (mask, publish_logs): (Mask, bool),
+) {
     let stop = tasks.stop().clone();
     tasks.spawn(
         "worker-messages",
         OnExit::StopProcess,
-        inbound::pump(said.by_workers, engine.clone(), stop.clone()),
+        inbound::pump(said.by_workers, engine.clone(), mask, stop.clone()),
     );
     tasks.spawn(
         "mqtt-commands",

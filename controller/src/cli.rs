@@ -36,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Make a state folder from a backup
     Restore(Restore),
+    /// Check that the audit log of a state folder is whole
+    VerifyAudit,
 }
 
 /// Make a state folder from a backup of `agentctl backup`

@@ -139,6 +139,8 @@ pub struct Retention {
     pub jobs_days: Option<u32>,
     /// Days that events are kept.
     pub events_days: Option<u32>,
+    /// Days that rows of the audit log are kept.
+    pub audit_days: Option<u32>,
     /// Bytes of artifacts and logs in all.
     pub bytes: Option<u64>,
 }

@@ -1,15 +1,22 @@
-//! What workers say goes from the broker's channel to the engine, in order.
+//! What workers say goes from the broker's channel to the engine, in order and
+//! without secrets.
 
 use std::collections::HashMap;
 
 use protocol::id::WorkerId;
+use service::mask::Mask;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::BrokerEvent, engine::Engine, orchestrator::Event};
+use crate::{broker::BrokerEvent, engine::Engine, hidden, orchestrator::Event};
 
 /// Runs until the process stops or the broker is gone.
-pub async fn pump(mut events: mpsc::Receiver<BrokerEvent>, engine: Engine, stop: CancellationToken) {
+pub async fn pump(
+    mut events: mpsc::Receiver<BrokerEvent>,
+    engine: Engine,
+    mask: Mask,
+    stop: CancellationToken,
+) {
     // a replaced connection may end after the one that replaced it began, and says nothing about it
     let mut connections: HashMap<WorkerId, u64> = HashMap::new();
     loop {
@@ -36,7 +43,10 @@ pub async fn pump(mut events: mpsc::Receiver<BrokerEvent>, engine: Engine, stop:
                 let by_host = end.by_host();
                 engine.tell(Event::WorkerDisconnected { worker, by_host }).await;
             }
-            Some(BrokerEvent::Message { worker, envelope, .. }) => {
+            Some(BrokerEvent::Message {
+                worker, mut envelope, ..
+            }) => {
+                hidden::hide(&mut envelope.message, &mask);
                 engine
                     .from_worker(worker, envelope.session, envelope.message)
                     .await;

@@ -7,6 +7,7 @@ use controller::{
     app, backup,
     cli::{Cli, Command, Restore},
     config::Config,
+    state::audit,
 };
 use service::{
     clock::{Clock, SystemClock},
@@ -51,8 +52,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return Ok(());
     }
     service::obs::log::init(&config.log.level)?;
-    if let Some(Command::Restore(wanted)) = &cli.command {
-        return restore(wanted, config.state_dir.as_deref());
+    match &cli.command {
+        Some(Command::Restore(wanted)) => return restore(wanted, config.state_dir.as_deref()),
+        Some(Command::VerifyAudit) => return verify_audit(config.state_dir.as_deref()),
+        None => {}
     }
     service::tasks::end_process_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,6 +64,26 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(app::run(config, layers.print()))
+}
+
+fn verify_audit(folder: Option<&Path>) -> anyhow::Result<()> {
+    let folder = service::state_dir::locate("agentd", folder)?;
+    let check = audit::verify_file(&folder.join(app::DATABASE))?;
+    if let Some(broken) = check.broken {
+        anyhow::bail!(
+            "the audit log is broken at row {}: {}",
+            broken.row.seq,
+            broken.why
+        );
+    }
+    let last = check.last.unwrap_or(check.removed);
+    let mut said = std::io::stdout();
+    writeln!(
+        said,
+        "{} rows fit, all of them; hash of row {last}: {}",
+        check.rows, check.hash
+    )?;
+    Ok(())
 }
 
 fn restore(wanted: &Restore, folder: Option<&Path>) -> anyhow::Result<()> {

@@ -193,7 +193,7 @@ impl Connected {
         let Some((job, step)) = places.get(&attempt) else {
             return;
         };
-        for line in tail.text.lines() {
+        for line in self.api.mask.apply(&tail.text).lines() {
             let payload = json!({"job": job, "step": step, "attempt": attempt, "line": line});
             let Ok(bytes) = serde_json::to_vec(&payload) else {
                 continue;

@@ -66,6 +66,7 @@ struct Removed {
     blobs: u64,
     bytes: u64,
     events: u64,
+    audit: u64,
     late: u64,
     keys: u64,
     join_tokens: u64,
@@ -142,6 +143,10 @@ impl Retention {
         if let Some(days) = self.bounds.events_days {
             let before = now - i64::from(days) * DAY_MS;
             removed.events += self.rows(move |c| prune::remove_events(c, before, ROWS)).await?;
+        }
+        if let Some(days) = self.bounds.audit_days {
+            let before = now - i64::from(days) * DAY_MS;
+            removed.audit += self.rows(move |c| audit::remove_before(c, before, ROWS)).await?;
         }
         removed.keys += self
             .rows(move |c| prune::remove_keys(c, now - KEYS_MS, ROWS))
@@ -326,18 +331,19 @@ impl Retention {
             blobs,
             bytes,
             events,
+            audit: audit_rows,
             late,
             keys,
             join_tokens,
             uploads,
         } = removed;
         let text = format!(
-            "{jobs} finished jobs, {blobs} blobs, {bytes} bytes of blobs and logs, {events} events, {late} late \
-             results, {keys} idempotency keys, {join_tokens} join tokens, {uploads} abandoned uploads"
+            "{jobs} finished jobs, {blobs} blobs, {bytes} bytes of blobs and logs, {events} events, {audit_rows} \
+             rows of the audit log, {late} late results, {keys} idempotency keys, {join_tokens} join tokens, {uploads} abandoned uploads"
         );
         info!(
             jobs,
-            blobs, bytes, events, late, keys, join_tokens, uploads, "retention removed {text}"
+            blobs, bytes, events, audit_rows, late, keys, join_tokens, uploads, "retention removed {text}"
         );
         let entry = audit::AuditEntry {
             who: "agentd".to_owned(),

@@ -6,9 +6,9 @@ use service::tls::Fingerprint;
 
 use crate::{
     commands::{
-        apply, approve, artifacts, backup, cancel, completion, context, demo, diff, doctor, explain, login,
-        logs, ps, reject, report, resume, retry, run, salvage, show, status, submit, tokens, wait, watch,
-        why, workers, workflows,
+        apply, approve, artifacts, audit, backup, cancel, completion, context, demo, diff, doctor, explain,
+        login, logs, ps, reject, report, resume, retry, run, salvage, secrets, show, status, submit, tokens,
+        wait, watch, why, workers, workflows,
     },
     error::CliError,
     exit::Exit,
@@ -121,6 +121,10 @@ pub(crate) enum Command {
     Workflows(workflows::Workflows),
     /// List, create or remove API tokens
     Tokens(tokens::Tokens),
+    /// List, set or remove the secrets of steps
+    Secrets(secrets::Secrets),
+    /// List who did what, or check that the record is whole
+    Audit(audit::Audit),
     /// Back the controller up while it runs
     Backup(backup::Backup),
     /// Show the controller at a glance
@@ -164,6 +168,8 @@ impl Command {
             Self::Workers(command) => command.run(session).await,
             Self::Workflows(command) => command.run(session).await,
             Self::Tokens(command) => command.run(session).await,
+            Self::Secrets(command) => command.run(session).await,
+            Self::Audit(command) => command.run(session).await,
             Self::Backup(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
             Self::Doctor(command) => command.run(session).await,

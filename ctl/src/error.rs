@@ -176,6 +176,7 @@ pub(crate) const fn exit_of(code: problem::Code) -> Exit {
         | Api::UnknownWorkflow
         | Api::InvalidWorkflow
         | Api::MissingInput
+        | Api::UnknownSecret
         | Api::UnknownModel
         | Api::NoModel => Exit::Usage,
         Api::Unavailable => Exit::Unreachable,

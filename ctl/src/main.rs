@@ -14,6 +14,7 @@ mod output;
 mod repo;
 mod session;
 mod sse;
+mod unseen;
 
 use clap::Parser;
 

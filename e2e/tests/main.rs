@@ -30,6 +30,8 @@ mod repositories;
 mod resume;
 #[path = "parts/sandbox.rs"]
 mod sandbox;
+#[path = "parts/secrets.rs"]
+mod secrets;
 #[path = "parts/terminal/mod.rs"]
 mod terminal;
 #[path = "parts/tls.rs"]

@@ -18,6 +18,7 @@ pub mod message;
 pub mod model;
 pub mod provider;
 pub mod sandbox;
+pub mod secret;
 pub mod spec;
 pub mod step;
 pub mod topic;

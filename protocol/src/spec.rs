@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     artifact::BlobRef, documents::EditProtocol, duration::Millis, model::Candidate, sandbox::SandboxLevel,
+    secret::SecretUse,
 };
 
 /// One step, ready to be executed.
@@ -38,6 +39,9 @@ pub struct StepSpec {
     /// Hosts that it asks for; `packages` stands for the worker's package sources.
     #[serde(default)]
     pub network: Vec<String>,
+    /// Secrets that a command gets: their names, never their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// Time limit of one check command (`limits.check_s`).
     #[serde(default = "default_check_limit")]
     pub check_limit: Millis,

@@ -32,6 +32,7 @@ use crate::{
     journal::{Damage, Journal, Opened},
     leftovers,
     link::{Address, Link},
+    log::Mask,
     outbox::Outbox,
     renewal::Renewal,
     sandbox::Sandbox,
@@ -340,12 +341,17 @@ impl Worker {
         };
         let (root, sandbox) = (self.folder.root(), self.sandbox.clone());
         let workspaces = open_workspaces(root, limits, self.toolchains.clone(), sandbox)?;
+        let keys = self
+            .providers
+            .iter()
+            .filter_map(|provider| provider.api_key.as_deref());
         Ok(Workshop {
             runner: self.runner.clone(),
             blobs: BlobCache::new(self.folder.blobs(), controller.clone()),
             controller,
             workspaces: Arc::new(workspaces),
             providers: self.providers.clone(),
+            mask: Mask::of(keys.chain(self.credential.secrets())),
             scratch: self.folder.scratch(),
             spools: self.folder.spools(),
             clock,

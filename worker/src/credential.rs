@@ -79,6 +79,12 @@ fn unusable(reason: impl ToString) -> CredentialError {
 }
 
 impl Credential {
+    /// What nobody else may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let key = self.certified.as_ref().map(|certified| certified.key.0.as_str());
+        self.secret.as_deref().into_iter().chain(key)
+    }
+
     /// What the controller answered to a join with this key; `url` is where it was asked.
     pub fn of(
         answer: WorkerCredential,

@@ -2,6 +2,7 @@
 //! store of blobs in a folder, and a step's context.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -19,13 +20,14 @@ use protocol::{
     usage::Usage,
 };
 use serde_json::{Map, Value};
+use service::secret::Secret;
 use sha2::Digest as _;
 
 use crate::{
     agents::memory::Transcript,
-    log::LogSink,
+    log::{LogSink, Mask},
     sandbox::{Cage, Sandbox},
-    steps::{Blobs, Checkpoints, ProviderSource, StepContext, Stop},
+    steps::{Blobs, Checkpoints, ProviderSource, SecretSource, StepContext, Stop},
     tools::{
         environment::Toolchains,
         exec::{Environment, Exec},
@@ -61,6 +63,14 @@ struct NoProviders;
 impl ProviderSource for NoProviders {
     fn providers(&self) -> BoxFuture<'_, Result<Vec<ProviderDefinition>, StepError>> {
         Box::pin(async { Ok(vec![]) })
+    }
+}
+
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn secrets(&self) -> BoxFuture<'_, Result<BTreeMap<String, Secret>, StepError>> {
+        Box::pin(async { Ok(BTreeMap::new()) })
     }
 }
 
@@ -172,12 +182,13 @@ impl Bench {
                 title: "a title".to_owned(),
                 work,
                 with,
-                env: std::collections::BTreeMap::new(),
-                outputs: std::collections::BTreeMap::new(),
+                env: BTreeMap::new(),
+                outputs: BTreeMap::new(),
                 writes: false,
                 workspace,
                 sandbox: None,
                 network: vec![],
+                secrets: vec![],
                 check_limit: protocol::duration::Millis::from_secs(120),
             },
             log: self.log.clone(),
@@ -185,6 +196,8 @@ impl Bench {
             checkpoints: Arc::new(Kept::default()),
             blobs: Arc::<FolderBlobs>::clone(&self.blobs),
             providers: Arc::new(NoProviders),
+            secrets: Arc::new(NoSecrets),
+            mask: Mask::default(),
             workspaces: Arc::clone(&self.workspaces),
             scratch,
             stop: Stop::default(),

@@ -43,7 +43,7 @@ pub(super) async fn owned(api: &Api, caller: &Caller, attempt: &str) -> ApiResul
 }
 
 /// The spec of an open attempt, from the world.
-async fn open_spec(api: &Api, attempt: AttemptId, worker: WorkerId) -> ApiResult<StepSpec> {
+pub(super) async fn open_spec(api: &Api, attempt: AttemptId, worker: WorkerId) -> ApiResult<StepSpec> {
     let found = api.engine.inspect(move |world, _| {
         let (job, key) = world.place_of(attempt)?;
         let current = world.step(job, &key)?.current()?;
@@ -75,6 +75,7 @@ pub(super) async fn providers(
     Path(attempt): Path<String>,
 ) -> ApiResult<Json<Vec<ProviderDefinition>>> {
     let (id, owner) = owned(&api, &caller, &attempt).await?;
+    caller.confidential()?;
     let spec = open_spec(&api, id, owner.worker).await?;
     let Work::Agent(agent) = &spec.work else {
         return Ok(Json(vec![]));
@@ -86,14 +87,4 @@ pub(super) async fn providers(
             .any(|candidate| candidate.provider == provider.name)
     };
     Ok(Json(api.providers.iter().filter(wanted).cloned().collect()))
-}
-
-/// No step can name a secret yet, so that there is none to hand out.
-pub(super) async fn secrets(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(attempt): Path<String>,
-) -> ApiResult<Json<std::collections::BTreeMap<String, String>>> {
-    owned(&api, &caller, &attempt).await?;
-    Ok(Json(std::collections::BTreeMap::new()))
 }

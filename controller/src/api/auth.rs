@@ -45,6 +45,23 @@ impl Caller {
         }
     }
 
+    /// Its address, for the audit.
+    pub fn origin(&self) -> String {
+        self.peer.ip.to_string()
+    }
+
+    /// Whether nobody can listen to what is answered: keys and secrets go over TLS, or stay on this machine.
+    pub fn confidential(&self) -> Result<(), ApiError> {
+        if self.peer.is_encrypted() || self.peer.ip.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let problem = Problem::new(
+            Code::Forbidden,
+            "secrets and keys are handed out over TLS only, and this connection is plain",
+        );
+        Err(problem.hint("let the worker join by an https address").into())
+    }
+
     /// The name for the audit.
     pub fn who(&self) -> String {
         self.identity
@@ -74,7 +91,12 @@ pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> 
         return Ok((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allow)]).into_response());
     };
     if let Some(identity) = &identity {
-        authorize(identity, Action::Call(need)).map_err(|denied| forbidden(&denied.to_string()))?;
+        authorize(identity, Action::Call(need)).map_err(|denied| {
+            let call = format!("{} {}", request.method(), route.as_deref().unwrap_or_default());
+            api.denials
+                .note(&identity.to_string(), peer.ip, "http.call", &call, "denied");
+            forbidden(&denied.to_string())
+        })?;
     }
     request.extensions_mut().insert(Caller { identity, peer });
     Ok(next.run(request).await)
@@ -93,7 +115,7 @@ async fn identity(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Option<
         (None, Some(certificate)) => api.credentials.by_certificate(certificate, peer).await,
         (None, None) => return Ok(None),
     };
-    let identity = found.map_err(refuse)?;
+    let identity = found.map_err(|error| refuse(api, peer, error))?;
     if let (Identity::Worker(worker), Some(connection)) = (&identity, &peer.connection) {
         connection.belongs_to(*worker);
     }
@@ -105,7 +127,15 @@ fn peer_of(extensions: &Extensions) -> Peer {
     info.map_or_else(Peer::local, |info| info.0.clone())
 }
 
-fn refuse(error: NotKnown) -> ApiError {
+fn refuse(api: &Api, peer: &Peer, error: NotKnown) -> ApiError {
+    let why = match &error {
+        NotKnown::Wrong => Some("wrong credential"),
+        NotKnown::TooMany => Some("too many wrong credentials"),
+        NotKnown::State(_) => None,
+    };
+    if let Some(why) = why {
+        api.denials.note("nobody", peer.ip, "login", "HTTP", why);
+    }
     match error {
         NotKnown::Wrong => unauthenticated("the credential is unknown, was removed or has expired"),
         NotKnown::TooMany => too_many_wrong(),

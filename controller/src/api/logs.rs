@@ -19,6 +19,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::warn;
 
 use crate::{
     artifact::logs::LogError,
@@ -49,8 +50,16 @@ pub(super) async fn upload(
 ) -> ApiResult<Response> {
     let (id, _) = owned(&api, &caller, &attempt).await?;
     let offset = number_header(&headers, UPLOAD_OFFSET)?;
-    let logs = api.logs.clone();
-    let appended = blocking(move || logs.append(id, offset, &body)).await?;
+    let (logs, mask) = (api.logs.clone(), api.mask.clone());
+    let appended = blocking(move || {
+        // the length stays, since the worker counts by offsets
+        let mut body = Vec::from(body);
+        if mask.blot(&mut body) {
+            warn!(attempt = %id, "a worker sent a secret in a log: it was blotted out");
+        }
+        logs.append(id, offset, &body)
+    });
+    let appended = appended.await?;
     let end = appended.map_err(|error| {
         let detail = error.to_string();
         match error {

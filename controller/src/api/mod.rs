@@ -6,6 +6,7 @@ pub mod admission;
 pub mod approvals;
 pub mod artifacts;
 pub mod attempts;
+pub mod audit;
 pub mod auth;
 pub mod backup;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod logs;
 pub mod openapi;
 pub mod problem;
 pub mod routes;
+pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod submit;
@@ -33,15 +35,17 @@ use std::{
 };
 
 use protocol::model::ProviderDefinition;
-use service::clock::SharedClock;
+use service::{clock::SharedClock, mask::Mask};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifact::{BlobStore, Logs},
     certificates::Authority,
     credentials::Credentials,
+    denials::Denials,
     engine::Engine,
     keep::Keep,
+    seal::Seal,
     state::Readers,
     telemetry::Telemetry,
     workflow::catalog::Catalog,
@@ -58,6 +62,8 @@ pub struct Api {
     pub readers: Readers,
     /// Who is who.
     pub credentials: Credentials,
+    /// What was refused, for the audit log.
+    pub denials: Denials,
     /// Workflows by name.
     pub catalog: Arc<RwLock<Catalog>>,
     /// Blobs.
@@ -68,6 +74,10 @@ pub struct Api {
     pub keep: Keep,
     /// Providers with their keys, by name.
     pub providers: Arc<Vec<ProviderDefinition>>,
+    /// Seals the secrets of steps.
+    pub seal: Arc<Seal>,
+    /// Hides what is secret here: those secrets, providers' keys, the key of the seal.
+    pub mask: Mask,
     /// Metrics.
     pub telemetry: Telemetry,
     /// Time.

@@ -12,8 +12,8 @@ use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::S
 use crate::authorize::Need;
 
 use super::{
-    Api, admission, approvals, artifacts, attempts, auth, backup, events, jobs, joining, logs, openapi,
-    server, status, submit, tokens, workers, workflows,
+    Api, admission, approvals, artifacts, attempts, audit, auth, backup, events, jobs, joining, logs,
+    openapi, secrets, server, status, submit, tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -215,6 +215,26 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/v1/tokens", ADMIN, "List API tokens"),
     route(Method::POST, "/v1/tokens", ADMIN, "Make an API token"),
     route(Method::DELETE, "/v1/tokens/{name}", ADMIN, "Remove an API token"),
+    route(
+        Method::GET,
+        "/v1/secrets",
+        ADMIN,
+        "List the secrets of steps, without values",
+    ),
+    route(Method::POST, "/v1/secrets", ADMIN, "Set a secret of steps"),
+    route(
+        Method::DELETE,
+        "/v1/secrets/{name}",
+        ADMIN,
+        "Remove a secret of steps",
+    ),
+    route(Method::GET, "/v1/audit", ADMIN, "List who did what, newest first"),
+    route(
+        Method::GET,
+        "/v1/audit/verify",
+        ADMIN,
+        "Follow the chain of the audit log",
+    ),
     route(Method::POST, BACKUP_PATH, ADMIN, "Take a backup (tar)"),
 ];
 
@@ -279,7 +299,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/jobs/{job}/artifacts", get(artifacts::list))
         .route("/v1/jobs/{job}/artifacts/{*name}", get(artifacts::download))
         .route("/v1/attempts/{attempt}/spec", get(attempts::spec))
-        .route("/v1/attempts/{attempt}/secrets", get(attempts::secrets))
+        .route("/v1/attempts/{attempt}/secrets", get(secrets::hand_out))
         .route("/v1/attempts/{attempt}/providers", get(attempts::providers))
         .route("/v1/workers", get(workers::list))
         .route("/v1/workers/join-tokens", post(joining::create_join_token))
@@ -297,6 +317,10 @@ pub fn router(api: Api) -> Router {
         )
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{name}", delete(tokens::remove))
+        .route("/v1/secrets", get(secrets::list).post(secrets::set))
+        .route("/v1/secrets/{name}", delete(secrets::remove))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/verify", get(audit::verify))
         .route(BACKUP_PATH, post(backup::make))
         .layer(DefaultBodyLimit::max(limit))
         .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit))

@@ -28,7 +28,7 @@ use crate::{
     workflow::{
         inputs,
         model::{StepDef, StepKind, Workflow},
-        template,
+        template, trifecta,
     },
 };
 
@@ -36,7 +36,9 @@ use super::{
     Api,
     auth::Caller,
     extract::{decode, read},
+    jobs::note,
     problem::{ApiError, ApiResult},
+    secrets,
 };
 
 /// Jobs of one batch, at most.
@@ -55,7 +57,7 @@ pub(super) async fn submit(
     let key = idempotency_key(&headers, &caller, &body)?;
     let wish: SubmitJob = decode(&body)?;
     let job = check(&api, wish).await?;
-    let submitted = enter(&api, job, key).await?;
+    let submitted = enter(&api, &caller, job, key).await?;
     let id = submitted.id;
     let view = api
         .readers
@@ -70,8 +72,17 @@ pub(super) async fn submit(
     Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
-async fn enter(api: &Api, job: Job, key: Option<SubmitKey>) -> ApiResult<Submitted> {
-    Ok(api.engine.submit(job, key).await?)
+/// Takes the job in, and writes down the exceptions that its workflow asks for.
+async fn enter(api: &Api, caller: &Caller, job: Job, key: Option<SubmitKey>) -> ApiResult<Submitted> {
+    let exceptions = trifecta::exceptions(&job.workflow, job.repo.is_some());
+    let submitted = api.engine.submit(job, key).await?;
+    if !submitted.existed {
+        for (step, reason) in exceptions {
+            let object = format!("job {}, step {step}: {reason}", submitted.number);
+            note(api, caller, "job.trifecta", &object, "allowed".to_owned()).await?;
+        }
+    }
+    Ok(submitted)
 }
 
 /// One entry of a batch's answer, in the order of the request.
@@ -83,7 +94,11 @@ enum BatchEntry {
 }
 
 /// Many jobs in one call: each stands for itself, and all that are taken share few transactions.
-pub(super) async fn batch(State(api): State<Api>, request: Request) -> ApiResult<Response> {
+pub(super) async fn batch(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> ApiResult<Response> {
     let body = read(request, &api).await?;
     let wishes: Vec<SubmitJob> = decode(&body)?;
     if wishes.len() > BATCH {
@@ -96,7 +111,7 @@ pub(super) async fn batch(State(api): State<Api>, request: Request) -> ApiResult
     let mut entering = Vec::with_capacity(wishes.len());
     for wish in wishes {
         entering.push(match check(&api, wish).await {
-            Ok(job) => Ok(enter(&api, job, None)),
+            Ok(job) => Ok(enter(&api, &caller, job, None)),
             Err(error) => Err(error),
         });
     }
@@ -144,10 +159,14 @@ async fn check(api: &Api, wish: SubmitJob) -> ApiResult<Job> {
     };
     let inputs = inputs::check_inputs(&workflow, wish.inputs)?;
     let repo = check_repo(api, &workflow, wish.repo, wish.reference).await?;
+    check_trifecta(&workflow, repo.is_some())?;
     check_models(api, &workflow).await?;
+    secrets::check(api, &workflow).await?;
     let title = wish
         .title
         .map_or_else(|| inputs::title(&workflow, &inputs), |title| clip(&title));
+    // it is shown everywhere, and begins commit messages
+    let title = api.mask.apply(&title).into_owned();
     let base = match &repo {
         Some(RepoSource::Bundle { head, .. }) => Some(head.clone()),
         _ => None,
@@ -177,6 +196,21 @@ async fn check(api: &Api, wish: SubmitJob) -> ApiResult<Job> {
     };
     job.group = group_of(&job)?;
     Ok(job)
+}
+
+/// A repository that the workflow does not need makes its steps' input untrusted all the same.
+fn check_trifecta(workflow: &Workflow, repo: bool) -> ApiResult<()> {
+    let Some((step, why)) = trifecta::refused(workflow, repo) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "step {step} of workflow {} has secrets and `network`, and {why}: it may have at most two of three",
+        workflow.name
+    );
+    Err(Problem::new(Code::InvalidWorkflow, detail)
+        .field("repo", true)
+        .hint(trifecta::WAY_OUT)
+        .into())
 }
 
 /// One line of at most 120 characters.

@@ -2,12 +2,15 @@
 
 use axum::http::Method;
 use protocol::{
-    http::tokens::Scope,
+    http::{problem::Code, tokens::Scope},
     id::{TokenId, WorkerId},
 };
 
-use super::routes::ROUTES;
-use crate::authorize::{Action, Identity, Need, authorize};
+use super::{auth::Caller, routes::ROUTES};
+use crate::{
+    authorize::{Action, Identity, Need, authorize},
+    transport::Peer,
+};
 
 /// Open to everybody, by the design.
 const OPEN: &[&str] = &[
@@ -24,7 +27,8 @@ fn documented(method: &Method, path: &str) -> Need {
     let changes = *method != Method::GET && *method != Method::HEAD;
     let admin = path.starts_with("/v1/tokens")
         || path.starts_with("/v1/secrets")
-        || ["/v1/audit", "/v1/backup", "/v1/workers/join-tokens"].contains(&path)
+        || path.starts_with("/v1/audit")
+        || ["/v1/backup", "/v1/workers/join-tokens"].contains(&path)
         || changes && path.starts_with("/v1/workers")
         || *method == Method::PUT && path.starts_with("/v1/workflows");
     if OPEN.contains(&path) {
@@ -86,5 +90,20 @@ fn every_route_lets_in_whom_its_need_reaches_and_nobody_else() {
         let allowed = authorize(&worker, Action::Call(route.need)).is_ok();
         let for_workers = matches!(route.need, Need::Open | Need::WorkerSelf | Need::ScopeOrWorker(_));
         assert_eq!(allowed, for_workers, "{what} with a worker's credential");
+    }
+}
+
+#[test]
+fn keys_and_secrets_do_not_leave_over_a_plain_connection() {
+    let from = |ip: &str| Caller {
+        identity: Some(Identity::Worker(WorkerId::new())),
+        peer: Peer::plain(ip.parse().expect("an address")),
+    };
+    for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+        assert!(from(own).confidential().is_ok(), "{own}");
+    }
+    for other in ["192.168.1.5", "::ffff:10.0.0.1", "fe80::1"] {
+        let refused = from(other).confidential().expect_err(other);
+        assert_eq!(refused.problem().code, Code::Forbidden);
     }
 }

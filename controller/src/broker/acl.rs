@@ -53,6 +53,14 @@ pub(super) enum Source {
 }
 
 impl Principal {
+    /// Its name in the audit log.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Known(identity) => identity.to_string(),
+            Self::Probe => "watchdog".to_owned(),
+        }
+    }
+
     pub(super) fn credential(&self) -> Credential {
         match self {
             Self::Known(Identity::Worker(id)) => Credential::Worker(*id),

@@ -10,7 +10,7 @@ use protocol::{
 };
 use tokio::sync::mpsc;
 
-use crate::authorize::Identity;
+use crate::{authorize::Identity, denials::Denials};
 
 /// About workers, in the order in which it happened to each of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,4 +119,6 @@ pub struct Outlets {
     pub commands: mpsc::Sender<CommandIn>,
     /// Live logs. When it is full, pieces are dropped and counted.
     pub logs: mpsc::Sender<LogIn>,
+    /// What was refused, for the audit log.
+    pub denials: Denials,
 }

@@ -94,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             None => {
                 self.shared.counters.denied_publishes.add();
                 debug!(peer = %self.peer, "denied {:?} to publish to {topic:?}", self.principal);
+                self.note_denied("mqtt.publish", &topic);
             }
         }
         match delivery {
@@ -188,12 +189,19 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 None => {
                     self.shared.counters.denied_subscriptions.add();
                     debug!(peer = %self.peer, "denied {:?} to subscribe to {filter:?}", self.principal);
+                    self.note_denied("mqtt.subscribe", &filter);
                 }
             }
         }
         self.join_router(fresh, again).await?;
         self.wire.output.push(&Packet::SubAck { id, granted });
         Ok(())
+    }
+
+    fn note_denied(&self, action: &str, topic: &str) {
+        let who = self.principal.name();
+        let denials = &self.shared.outlets.denials;
+        denials.note(&who, self.peer, action, topic, "denied");
     }
 
     /// Where the messages for `filter` come from, if the client may have it.

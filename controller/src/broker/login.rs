@@ -200,6 +200,8 @@ async fn refuse<S: AsyncRead + AsyncWrite>(
     };
     shared.counters.refused_logins.add();
     info!(peer = %peer.ip, "MQTT login refused: {reason}");
+    let denials = &shared.outlets.denials;
+    denials.note("nobody", peer.ip, "login", "MQTT", &reason.to_string());
     let answer = async {
         wire.send(&Packet::ConnAck(code)).await?;
         wire.output.close().await

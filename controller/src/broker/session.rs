@@ -86,6 +86,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             if route.is_none() {
                 shared.counters.dropped_wills.add();
                 info!(%peer, "dropped the will of {principal:?} for {:?}", will.topic);
+                let denials = &shared.outlets.denials;
+                denials.note(&principal.name(), peer, "mqtt.will", &will.topic, "dropped");
             }
             route.map(|route| (route, will.payload))
         });

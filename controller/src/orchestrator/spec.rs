@@ -70,6 +70,7 @@ pub fn step_spec(world: &World, job: &Job, step: &Step, worker: &Worker) -> Resu
         workspace: scope::workspace(job, step),
         sandbox: def.sandbox,
         network: def.network(),
+        secrets: def.secrets.clone(),
         check_limit: protocol::duration::Millis(world.limits.check_ms),
     })
 }
@@ -136,7 +137,7 @@ fn assignment_with(
         attempt: attempt.id,
         number: attempt.number,
         spec: spec(job, step, worker),
-        secrets: vec![],
+        secrets: def.secrets.iter().map(|secret| secret.name.clone()).collect(),
         timeout_ms: def.timeout.0,
         lease_ms: limits.lease_ms,
         grace_ms: if agent {

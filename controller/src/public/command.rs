@@ -10,7 +10,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decision;
-use crate::{api::Api, broker::CommandIn, orchestrator::Event, state::jobs};
+use crate::{
+    api::Api,
+    broker::CommandIn,
+    orchestrator::Event,
+    state::{
+        audit::{self, AuditEntry},
+        jobs,
+    },
+};
 
 /// What the payload says.
 #[derive(Deserialize)]
@@ -59,6 +67,7 @@ pub(super) async fn obey(api: &Api, command: &CommandIn) {
         }
         Ok(wish) => {
             let outcome = carry_out(api, command, &wish).await;
+            note(api, command, &wish, outcome.as_ref().err()).await;
             (wish.id, json!(format!("{:?}", wish.verb).to_lowercase()), outcome)
         }
         Err(error) => (
@@ -77,6 +86,40 @@ pub(super) async fn obey(api: &Api, command: &CommandIn) {
         Err(error) => answer["error"] = json!(error),
     }
     api.engine.tell(Event::CommandAnswered(answer)).await;
+}
+
+/// Writes down who asked for what; a decision about a step is written down where it is made.
+async fn note(api: &Api, command: &CommandIn, wish: &Command, refusal: Option<&String>) {
+    let action = match (wish.verb, &wish.job) {
+        (Verb::Approve | Verb::Reject, _) => return,
+        (Verb::Cancel, _) => "job.cancel",
+        (Verb::Pause, Some(_)) => "job.pause",
+        (Verb::Resume, Some(_)) => "job.resume",
+        (Verb::Pause, None) => "dispatch.pause",
+        (Verb::Resume, None) => "dispatch.resume",
+    };
+    let object = wish.job.as_ref().map_or_else(String::new, |job| {
+        job.as_str().map_or_else(|| job.to_string(), str::to_owned)
+    });
+    let who = command.identity.to_string();
+    if let Some(why) = refusal {
+        api.denials.note(&who, command.peer, action, &object, why);
+        return;
+    }
+    let entry = AuditEntry {
+        who,
+        origin: command.peer.to_string(),
+        action: action.to_owned(),
+        object,
+        result: "ok".to_owned(),
+    };
+    let at = api.clock.wall();
+    let written = api
+        .engine
+        .write(move |connection| audit::append(connection, &entry, at));
+    if let Err(error) = written.await {
+        tracing::warn!(%error, "a command is not in the audit log");
+    }
 }
 
 /// What was decided about, if that is what was asked for.

@@ -221,6 +221,7 @@ fn days(jobs: u32) -> Bounds {
     Bounds {
         jobs_days: Some(jobs),
         events_days: Some(jobs),
+        audit_days: None,
         bytes: None,
     }
 }
@@ -268,6 +269,7 @@ async fn beyond_the_bytes_the_job_that_ended_first_goes_and_no_more_than_needed(
     let bounds = Bounds {
         jobs_days: None,
         events_days: None,
+        audit_days: None,
         bytes: Some(250),
     };
     let house = House::open(folder.path(), bounds);
@@ -465,7 +467,7 @@ proptest! {
         age in 0..3_u32,
         bytes in proptest::option::of(0..200_u64),
     ) {
-        let bounds = Bounds { jobs_days: Some(age), events_days: Some(age), bytes };
+        let bounds = Bounds { jobs_days: Some(age), events_days: Some(age), audit_days: Some(age), bytes };
         runtime().block_on(walk(&steps, bounds));
     }
 }

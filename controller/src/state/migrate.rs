@@ -31,6 +31,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0001_initial"),
     migration!("0002_retention"),
     migration!("0003_renewal"),
+    migration!("0004_audit"),
+    migration!("0005_secrets"),
 ];
 
 /// Applies what is missing, each in one transaction, after a backup beside the database.

@@ -14,6 +14,7 @@ pub mod prune;
 pub mod readers;
 pub mod refs;
 pub mod rows;
+pub mod secrets;
 pub mod snapshot;
 pub mod steps;
 pub mod store;

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::orchestrator::{Changes, Effect, Now, World};
 
-use super::{StateError, artifacts, attempts, events, jobs, meta, migrate, refs, steps, usage, workers};
+use super::{
+    StateError, artifacts, attempts, audit, events, jobs, meta, migrate, refs, steps, usage, workers,
+};
 
 /// Prepared statements kept: more than we have.
 const STATEMENTS: usize = 128;
@@ -52,6 +54,7 @@ impl Store {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate::migrate(&mut connection, path)?;
+        audit::chain_old_rows(&connection)?;
         let last_seq = events::last_seq(&connection)?.max(meta::number(&connection, meta::LAST_SEQ)?);
         let last_number = jobs::last_number(&connection)?.max(meta::number(&connection, meta::LAST_NUMBER)?);
         Ok(Self {

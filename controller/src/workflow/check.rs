@@ -10,7 +10,7 @@ use super::{
     names::Scope,
     prompts::Prompts,
     read::Mistakes,
-    suggest,
+    suggest, trifecta,
 };
 
 /// Notes every mistake between parts that could be read by themselves.
@@ -69,6 +69,7 @@ impl Block<'_> {
             }
             self.check_place(name, step, &path, mistakes);
             self.check_role(step, &path, mistakes);
+            trifecta::check(self.workflow, &path, step, mistakes);
             self.check_approval(step, &path, mistakes);
             let scope = scope.before(self.steps, name, ring.is_some());
             scope.step(&path, step, mistakes);

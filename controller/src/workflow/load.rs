@@ -8,6 +8,7 @@ mod outputs;
 mod policy;
 mod rounds;
 mod schema;
+mod secrets;
 mod step;
 
 use indexmap::IndexMap;

@@ -7,6 +7,7 @@ pub mod load;
 pub mod model;
 pub mod prompts;
 pub mod template;
+pub mod trifecta;
 
 mod check;
 mod names;

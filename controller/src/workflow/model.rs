@@ -11,6 +11,7 @@ use protocol::{
     job::StepKey,
     label::Requires,
     sandbox::{PACKAGES, SandboxLevel},
+    secret::SecretUse,
     spec::{OutputType, ToolStep},
     step::ErrorClass,
 };
@@ -74,6 +75,25 @@ impl Workflow {
             step.collect_requirements(StepKey::top(name), &mut found);
         }
         found
+    }
+
+    /// The names of secrets, by the step that gets them.
+    pub fn secrets(&self) -> BTreeMap<StepKey, Vec<String>> {
+        let mut found = BTreeMap::new();
+        self.visit(&mut |key, step| {
+            if !step.secrets.is_empty() {
+                let names = step.secrets.iter().map(|secret| secret.name.clone());
+                found.insert(key.clone(), names.collect());
+            }
+        });
+        found
+    }
+
+    /// Looks at every step, blocks before their own.
+    pub fn visit(&self, look: &mut dyn FnMut(&StepKey, &StepDef)) {
+        for (name, step) in self.steps.iter().chain(&self.finally) {
+            step.visit(&StepKey::top(name), look);
+        }
     }
 
     /// Whether it works on a repository: it has an agent, a tool step or a command whose changes are kept.
@@ -222,6 +242,12 @@ pub struct StepDef {
     /// Hosts that it asks for; `None` is what its kind usually needs.
     #[serde(default)]
     pub network: Option<Vec<String>>,
+    /// Secrets that its command gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+    /// Why it may have untrusted input, secrets and open network together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trifecta: Option<String>,
 }
 
 impl StepDef {
@@ -250,6 +276,15 @@ impl StepDef {
             StepKind::Run { .. } => true,
             StepKind::Use(tool) => !matches!(tool, ToolStep::Deliver),
             StepKind::Agent { .. } | StepKind::Approval(_) | StepKind::Block { .. } => false,
+        }
+    }
+
+    fn visit(&self, key: &StepKey, look: &mut dyn FnMut(&StepKey, &Self)) {
+        look(key, self);
+        if let StepKind::Block { steps, .. } = &self.kind {
+            for (name, step) in steps {
+                step.visit(&key.child(name), look);
+            }
         }
     }
 

@@ -6,10 +6,6 @@ use std::{
 };
 
 use clap::Args;
-use crossterm::{
-    event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, read},
-    terminal::{disable_raw_mode, enable_raw_mode},
-};
 use protocol::http::status::GetStatus;
 use reqwest::header::HeaderMap;
 use service::tls::Fingerprint;
@@ -21,6 +17,7 @@ use crate::{
     error::CliError,
     exit::Exit,
     session::Session,
+    unseen,
 };
 
 /// Store a controller's address and token
@@ -146,7 +143,8 @@ impl Login {
                 ),
             );
         } else {
-            ask(session)?
+            unseen::ask(session, "token")?
+                .ok_or_else(|| CliError::new(Code::TokenNeeded, "no token was typed"))?
         };
         let token = token.trim().to_owned();
         if token.is_empty() {
@@ -161,41 +159,4 @@ fn host(url: &str) -> String {
     let url = reqwest::Url::parse(url).ok();
     let host = url.as_ref().and_then(reqwest::Url::host_str);
     host.unwrap_or("controller").to_owned()
-}
-
-/// Asks on the terminal without showing what is typed.
-fn ask(session: &Session) -> Result<String, CliError> {
-    write!(io::stderr(), "token: ")?;
-    io::stderr().flush()?;
-    enable_raw_mode()?;
-    let answer = type_unseen();
-    disable_raw_mode()?;
-    session.out.say("");
-    answer?.ok_or_else(|| CliError::new(Code::TokenNeeded, "no token was typed"))
-}
-
-fn type_unseen() -> io::Result<Option<String>> {
-    let mut text = String::new();
-    loop {
-        let Event::Key(KeyEvent {
-            code,
-            modifiers,
-            kind,
-            ..
-        }) = read()?
-        else {
-            continue;
-        };
-        match code {
-            _ if kind == KeyEventKind::Release => {}
-            KeyCode::Enter => return Ok(Some(text)),
-            KeyCode::Esc => return Ok(None),
-            KeyCode::Char('c' | 'd') if modifiers.contains(KeyModifiers::CONTROL) => return Ok(None),
-            KeyCode::Char(c) => text.push(c),
-            KeyCode::Backspace => {
-                text.pop();
-            }
-            _ => {}
-        }
-    }
 }

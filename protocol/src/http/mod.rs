@@ -2,11 +2,13 @@
 
 pub mod approvals;
 pub mod artifacts;
+pub mod audit;
 pub mod backup;
 pub mod events;
 pub mod jobs;
 pub mod join;
 pub mod problem;
+pub mod secrets;
 pub mod status;
 pub mod tokens;
 pub mod workers;

@@ -77,6 +77,8 @@ codes! {
     InvalidWorkflow = "invalid_workflow", 422;
     /// A required input is missing.
     MissingInput = "missing_input", 422;
+    /// No secret has that name, or it cannot be opened.
+    UnknownSecret = "unknown_secret", 422;
     /// No model alias has that name.
     UnknownModel = "unknown_model", 422;
     /// No model is configured and none was found.

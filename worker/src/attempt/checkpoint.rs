@@ -92,7 +92,7 @@ impl AttemptCheckpoints {
     /// Keeps the turns on this machine; the reason if that cannot be.
     async fn keep(&self, transcript: &Transcript, usage: Usage) -> Result<Checkpoint, String> {
         let text = serde_json::to_string(transcript).map_err(|error| error.to_string())?;
-        if self.mask.apply(text.clone()) != text {
+        if self.mask.apply(&text) != text {
             // with the secret hidden, the answers would not be those that were given
             return Err("what was said holds a secret".to_owned());
         }

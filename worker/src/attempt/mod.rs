@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     folder,
+    log::Mask,
     session::Input,
     steps::{StepContext, StepOutput, Stop},
     upload::{BlobCache, Controller, LogUpload},
@@ -76,6 +77,9 @@ pub struct Workshop {
     pub workspaces: Arc<Workspaces>,
     /// This machine's own providers.
     pub providers: Vec<ProviderDefinition>,
+    /// Hides in whatever an attempt writes down what this worker knows: its own credential, keys of
+    /// providers, and secrets that any attempt got.
+    pub mask: Mask,
     /// The folder of private folders.
     pub scratch: PathBuf,
     /// The folder of log spools.

@@ -1,5 +1,7 @@
 //! From what a step left behind to the attempt's result. Pure.
 
+use std::borrow::Cow;
+
 use protocol::{
     codec::{self, Envelope},
     id::{JournalId, MessageId},
@@ -7,7 +9,7 @@ use protocol::{
     step::{ErrorClass, Outcome, StepError},
 };
 
-use crate::steps::StepOutput;
+use crate::{log::Mask, steps::StepOutput};
 
 /// What became of a log.
 pub(super) struct LogState {
@@ -41,6 +43,18 @@ pub(super) fn settle_outcome(output: &mut StepOutput, stopped: Option<CancelReas
             CancelReason::Budget => "stopped because the budget is spent",
         };
         output.error = Some(StepError::new(ErrorClass::Killed, message));
+    }
+}
+
+/// Hides secrets in everything that the step says.
+pub(super) fn hide(output: &mut StepOutput, mask: &Mask) {
+    mask.apply_map(&mut output.outputs);
+    let error = output.error.iter_mut();
+    let texts = error.flat_map(|error| std::iter::once(&mut error.message).chain(&mut error.hint));
+    for text in texts.chain(&mut output.notes) {
+        if let Cow::Owned(hidden) = mask.apply(text) {
+            *text = hidden;
+        }
     }
 }
 
@@ -114,6 +128,25 @@ fn fits(result: &StepResult) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_step_says_is_hidden() {
+        let mask = Mask::of(["hunter-22"]);
+        let error = StepError::new(ErrorClass::Exit, "no: hunter-22").hint("try hunter-22");
+        let mut output = StepOutput::failed(error);
+        output.notes.push("aHVudGVyLTIy".to_owned());
+        output
+            .outputs
+            .insert("a".to_owned(), serde_json::json!(["68756e7465722d3232"]));
+        hide(&mut output, &mask);
+        let error = output.error.expect("why");
+        assert_eq!(
+            (error.message.as_str(), error.hint.as_deref()),
+            ("no: •••", Some("try •••"))
+        );
+        assert_eq!(output.notes, ["•••"]);
+        assert_eq!(output.outputs["a"], serde_json::json!(["•••"]));
+    }
 
     #[test]
     fn a_good_end_stays_good_and_a_stop_explains_a_bad_one() {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Report, Workshop,
     checkpoint::{AttemptCheckpoints, checkpoints},
-    outcome::{LogState, result, settle_outcome},
+    outcome::{LogState, hide, result, settle_outcome},
 };
 use crate::{
     inventory::local_ollama,
@@ -54,7 +54,7 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     let began = Instant::now();
     let attempt = assign.attempt;
     telemetry::attempt_accepted(assign.job, &assign.step, attempt);
-    let mask = Mask::default();
+    let mask = workshop.mask.clone();
     let limits = SpoolLimits::of_total(workshop.log_bytes.load(Ordering::Relaxed));
     let path = workshop.spools.join(attempt.to_string());
     let spool = Spool::new(path, limits, mask.clone(), workshop.clock.clone());
@@ -70,7 +70,7 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     let work = async {
         let outlets = Outlets {
             spool: &spool,
-            mask,
+            mask: mask.clone(),
             progress,
             checkpoints: Arc::new(checkpoints),
         };
@@ -87,6 +87,7 @@ pub(super) async fn attempt(workshop: Arc<Workshop>, assign: Assign, stop: Stop,
     );
     let log = finish_log(&spool, &mut upload, attempt, &stop, &closing).await;
     settle_outcome(&mut output.step, stop.reason(), output.timed_out);
+    hide(&mut output.step, &mask);
     let took = began.elapsed();
     let result = result(&assign, output.step, log, took.as_millis() as u64);
     telemetry::attempt_ended(assign.job, &assign.step, attempt, result.outcome, took);
@@ -121,7 +122,7 @@ async fn execute(workshop: &Workshop, assign: &Assign, stop: &Stop, outlets: Out
             attempt: assign.attempt,
             own: workshop.providers.clone(),
             found: local_ollama(),
-            mask: outlets.mask,
+            mask: outlets.mask.clone(),
             stop: stop.token.clone(),
         });
         let spec = match &assign.spec {
@@ -132,13 +133,15 @@ async fn execute(workshop: &Workshop, assign: &Assign, stop: &Stop, outlets: Out
             assign: assign.clone(),
             spec,
             log: outlets.spool.sink(),
-            progress: progress_sink(assign.attempt, outlets.progress),
+            progress: progress_sink(assign.attempt, outlets.progress, outlets.mask.clone()),
             checkpoints: outlets.checkpoints,
             blobs: Arc::new(AttemptBlobs {
                 cache: workshop.blobs.clone(),
                 stop: stop.token.clone(),
             }),
-            providers: source,
+            providers: source.clone(),
+            secrets: source,
+            mask: outlets.mask,
             workspaces: workshop.workspaces.clone(),
             scratch: scratch.clone(),
             stop: stop.clone(),
@@ -197,9 +200,10 @@ async fn run_within_limits(
     Executed { step, timed_out }
 }
 
-fn progress_sink(attempt: AttemptId, latest: watch::Sender<Option<Progress>>) -> ProgressSink {
+fn progress_sink(attempt: AttemptId, latest: watch::Sender<Option<Progress>>, mask: Mask) -> ProgressSink {
     let seq = AtomicU64::new(0);
     Arc::new(move |fraction, note, usage, model| {
+        let note = mask.apply(note);
         let progress = Progress {
             attempt,
             seq: 1 + seq.fetch_add(1, Ordering::Relaxed),

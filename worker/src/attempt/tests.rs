@@ -50,6 +50,7 @@ fn shop(runner: StepRunner) -> Shop {
         controller,
         workspaces: Arc::new(workspaces),
         providers: vec![],
+        mask: Mask::default(),
         scratch: root.join("scratch"),
         spools: root.join("spool"),
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
@@ -84,6 +85,7 @@ fn assign(timeout_ms: u64) -> Assign {
         workspace: None,
         sandbox: None,
         network: vec![],
+        secrets: vec![],
         check_limit: protocol::duration::Millis(1000),
     };
     Assign {

@@ -2,12 +2,11 @@
 //! renumbered. One record is one line: RFC 3339 time, stream, text.
 
 mod clean;
-mod mask;
 mod spool;
 
 use std::sync::Arc;
 
-pub use mask::Mask;
+pub use service::mask::Mask;
 pub use spool::{Spool, SpoolLimits};
 
 /// Where a line of the log comes from.

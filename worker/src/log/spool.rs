@@ -153,7 +153,8 @@ impl Inner {
         if self.finished || self.broken {
             return;
         }
-        let text = self.mask.apply(clean::clean(text));
+        let text = clean::clean(text);
+        let text = self.mask.apply(&text);
         let now = self.clock.wall();
         for piece in clean::pieces(&text) {
             let mut line = String::with_capacity(piece.len() + 40);

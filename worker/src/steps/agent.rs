@@ -17,7 +17,7 @@ mod against;
 mod connect;
 mod resume;
 
-use super::{StepContext, StepOutput};
+use super::{StepContext, StepOutput, measure};
 use crate::{
     agents::{
         self, Answers,
@@ -145,7 +145,7 @@ impl Agent<'_> {
             )
             .await?;
         let before = workspace.head().to_owned();
-        let Some(commit) = workspace.commit_all(&message).await? else {
+        let Some(commit) = workspace.commit_all(&self.cx.mask.apply(&message)).await? else {
             // such as a file that git ignores
             return Err(StepError::new(
                 ErrorClass::ModelOutput,
@@ -289,12 +289,7 @@ impl Agent<'_> {
     }
 
     async fn store(&self, name: &str, file: &Path) -> Result<ArtifactRef, StepError> {
-        let blob = self.cx.blobs.store(file).await?;
-        Ok(ArtifactRef {
-            name: name.to_owned(),
-            sha256: blob.sha256,
-            size: blob.size,
-        })
+        measure::store(self.cx, name, file).await
     }
 }
 

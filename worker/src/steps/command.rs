@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{StepContext, StepOutput, measure::unusable};
+use super::{StepContext, StepOutput, measure::unusable, secrets};
 use crate::{
     tools::{
         checks::parse::junit,
@@ -77,6 +77,7 @@ async fn commit(
     output: &mut StepOutput,
 ) -> Result<(), StepError> {
     let message = format!("{}: {}", cx.assign.step.name(), cx.spec.title);
+    let message = cx.mask.apply(&message);
     if workspace.commit_all(&message).await?.is_none() {
         output.notes.push("the command changed nothing".to_owned());
     }
@@ -119,6 +120,8 @@ async fn execute(
             .iter()
             .map(|(name, value)| (name.into(), value.into())),
     );
+    let delivered = secrets::deliver(cx).await?;
+    environment.extend(delivered.environment);
     let time = std::time::Duration::from_millis(cx.assign.timeout_ms);
     if !cx.spec.network.is_empty() && cx.workspaces.sandbox().level() != Some(SandboxLevel::None) {
         cx.log
@@ -127,6 +130,9 @@ async fn execute(
     let mut cage = cx.cage()?.write(dir).write(home);
     if script(cx).exists() {
         cage = cage.read(script(cx));
+    }
+    if let Some(folder) = delivered.folder {
+        cage = cage.read(folder);
     }
     let exec = Exec::new(argv, dir)
         .cage(cage)

@@ -2,6 +2,7 @@
 //! made and put out.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,6 +30,9 @@ const REPORT_BYTES: usize = 32 * 1024;
 
 /// Name of that artifact.
 const CHECKS: &str = "checks.json";
+
+/// Endings of the names of artifacts that are texts of ours.
+const TEXTS: [&str; 6] = [".log", ".json", ".jsonl", ".ndjson", ".md", ".txt"];
 
 /// What was measured.
 pub(super) struct Measured {
@@ -141,13 +145,28 @@ pub(super) async fn store_report(cx: &StepContext, whole: &CheckReport) -> Resul
 }
 
 /// Uploads a file under a name.
+///
+/// Secrets in it are hidden if it is a text of ours: a log, a transcript, a report. A patch or a
+/// bundle is what the repository has, to the last byte.
 pub(super) async fn store(cx: &StepContext, name: &str, file: &Path) -> Result<ArtifactRef, StepError> {
+    if TEXTS.iter().any(|ending| name.ends_with(ending)) {
+        hide(cx, file).map_err(|error| unusable(file, &error))?;
+    }
     let blob = cx.blobs.store(file).await?;
     Ok(ArtifactRef {
         name: name.to_owned(),
         sha256: blob.sha256,
         size: blob.size,
     })
+}
+
+fn hide(cx: &StepContext, file: &Path) -> std::io::Result<()> {
+    let text = fs::read(file)?;
+    let text = String::from_utf8_lossy(&text);
+    match cx.mask.apply(&text) {
+        Cow::Owned(hidden) => fs::write(file, hidden),
+        Cow::Borrowed(_) => Ok(()),
+    }
 }
 
 /// The attempt's own folder failed.

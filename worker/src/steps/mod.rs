@@ -8,12 +8,15 @@ mod deliver;
 mod documents;
 mod measure;
 mod prepare;
+mod secrets;
 mod verify;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+pub use secrets::SecretSource;
 
 use futures::future::BoxFuture;
 use protocol::{
@@ -28,7 +31,11 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agents::memory::Transcript, log::LogSink, sandbox::Cage, tools::exec::ExecError, workspace::Workspaces,
+    agents::memory::Transcript,
+    log::{LogSink, Mask},
+    sandbox::Cage,
+    tools::exec::ExecError,
+    workspace::Workspaces,
 };
 
 /// Executes a step. Everything that goes wrong is in the output.
@@ -112,6 +119,10 @@ pub struct StepContext {
     pub blobs: Arc<dyn Blobs>,
     /// The providers of the attempt.
     pub providers: Arc<dyn ProviderSource>,
+    /// The secrets that the step names.
+    pub secrets: Arc<dyn SecretSource>,
+    /// Hides what nobody may see in what is written down.
+    pub mask: Mask,
     /// The work trees of this worker.
     pub workspaces: Arc<Workspaces>,
     /// A private folder of this attempt, removed after it.

@@ -320,3 +320,21 @@ async fn a_junit_report_becomes_an_output() {
         output.notes
     );
 }
+
+#[tokio::test]
+async fn texts_of_ours_hide_secrets_and_what_is_opaque_stays_as_it_is() {
+    let bench = Bench::new();
+    let cx = bench.context(argv(&["true"]), None, Map::new());
+    cx.mask.add("hunter-22");
+    for (name, kept) in [
+        ("x.log", "a ••• 68\n"),
+        ("transcript.jsonl", "a ••• 68\n"),
+        ("x.patch", "a hunter-22 68\n"),
+    ] {
+        let file = cx.scratch.join(name);
+        fs::write(&file, "a hunter-22 68\n").unwrap();
+        let artifact = measure::store(&cx, name, &file).await.unwrap();
+        let stored = bench.blobs.0.join(artifact.sha256.to_string());
+        assert_eq!(fs::read_to_string(stored).unwrap(), kept, "{name}");
+    }
+}

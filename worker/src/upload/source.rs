@@ -1,19 +1,28 @@
 //! What an attempt asks of the controller about itself: its spec, if that was
-//! too large for a message, and its providers. Keys go into the attempt's mask
+//! too large for a message, its providers, and its secrets. Keys go into the attempt's mask
 //! before anybody can print them.
+
+use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use protocol::{
-    http::artifacts::{providers_path, spec_path},
+    http::{
+        artifacts::{providers_path, spec_path},
+        secrets::secrets_path,
+    },
     id::AttemptId,
     model::ProviderDefinition,
     spec::StepSpec,
     step::StepError,
 };
+use service::secret::Secret;
 use tokio_util::sync::CancellationToken;
 
 use super::{Controller, persistently};
-use crate::{log::Mask, steps::ProviderSource};
+use crate::{
+    log::Mask,
+    steps::{ProviderSource, SecretSource},
+};
 
 /// The source of one attempt.
 pub struct AttemptSource {
@@ -41,6 +50,23 @@ impl AttemptSource {
                 let message = format!("the step's definition could not be fetched: {error}");
                 StepError::new(StepError::from(error).class, message)
             })
+    }
+}
+
+impl SecretSource for AttemptSource {
+    fn secrets(&self) -> BoxFuture<'_, Result<BTreeMap<String, Secret>, StepError>> {
+        Box::pin(async {
+            let path = secrets_path(self.attempt);
+            let fetched: Result<BTreeMap<String, String>, _> =
+                persistently(&self.stop, || self.controller.get_json(&path)).await;
+            let values = fetched.map_err(|error| {
+                let message = format!("the secrets of the step were not handed out: {error}");
+                StepError::new(StepError::from(error).class, message)
+            })?;
+            self.mask.add_all(values.values().map(String::as_str));
+            let secrets = values.into_iter().map(|(name, value)| (name, Secret::new(value)));
+            Ok(secrets.collect())
+        })
     }
 }
 

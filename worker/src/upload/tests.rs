@@ -371,5 +371,5 @@ async fn own_providers_win_and_keys_are_masked_before_anybody_has_them() {
             ("ollama", "http://ours")
         ]
     );
-    assert_eq!(source.mask.apply("key sk-from-controller".to_owned()), "key •••");
+    assert_eq!(source.mask.apply("key sk-from-controller"), "key •••");
 }

@@ -27,7 +27,7 @@ use super::{
     wire::{Wire, WireError},
     *,
 };
-use crate::{authorize::Identity, transport::Peer};
+use crate::{authorize::Identity, denials::Denials, transport::Peer};
 
 /// Far more than anything here takes; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,6 +62,7 @@ impl Rig {
             events: events_in,
             commands: commands_in,
             logs: logs_in,
+            denials: Denials::default(),
         };
         let auth = Arc::new(Passwords(HashMap::from(
             [Scope::Read, Scope::Run, Scope::Approve, Scope::Admin].map(|scope| (scope, TokenId::new())),

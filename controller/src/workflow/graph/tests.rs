@@ -21,6 +21,8 @@ fn def(kind: StepKind, needs: &[&str]) -> StepDef {
         on_lost: OnLost::default(),
         sandbox: None,
         network: None,
+        secrets: vec![],
+        trifecta: None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     API, BUDGET_KEYS, CONCURRENCY_KEYS, DEFAULTS_KEYS, KEYS, ON_CONFLICT, ON_EXCEED, approval, command,
-    inputs, outputs, policy, rounds, step,
+    inputs, outputs, policy, rounds, secrets, step,
 };
 
 /// The whole schema, in draft 7, which editors know.
@@ -205,6 +205,11 @@ fn of_step(key: &str) -> Value {
         "shell" => one_of(&command::SHELLS, "what runs the script"),
         "env" => json!({"type": "object", "additionalProperties": definition("plain")}),
         "writes" => json!({"type": "boolean", "description": "whether its changes of files are kept"}),
+        "secrets" => json!({"type": "array", "items": {"anyOf": [
+            {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
+            map(secrets::KEYS, of_secret, &["name"]),
+        ]}}),
+        "allow_trifecta" => text("why it may have untrusted input, secrets and open network together"),
         "loop" => map(rounds::KEYS, of_loop, &["max", "until"]),
         _ => anything(),
     }
@@ -215,6 +220,17 @@ fn of_approval(key: &str) -> Value {
         "timeout" => described("duration", "how long a person has"),
         "on_timeout" => one_of(&approval::ON_TIMEOUT, "what silence means"),
         "show" => described("texts", "earlier steps whose results the decision is about"),
+        _ => anything(),
+    }
+}
+
+fn of_secret(key: &str) -> Value {
+    match key {
+        "name" => text("as `agentctl secrets` lists it"),
+        "as" => one_of(
+            &secrets::FORMS,
+            "in the variable of its name, or in a file that `<NAME>_FILE` names",
+        ),
         _ => anything(),
     }
 }

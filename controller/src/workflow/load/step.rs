@@ -6,23 +6,14 @@ use indexmap::IndexMap;
 use protocol::{label::Requires, spec::ToolStep};
 use serde_json::{Map, Value};
 
-use super::{Defaults, approval, command, outputs, policy, read_steps, rounds};
+use super::{Defaults, approval, command, outputs, policy, read_steps, rounds, secrets};
 use crate::workflow::{
     model::{CommandDef, READERS, StepDef, StepKind},
     read::{Field, Mistakes, Section},
 };
 
 /// Keys of the format that this version does not act upon.
-pub(super) const LATER: &[&str] = &[
-    "webhook",
-    "workflow",
-    "external",
-    "fan_out",
-    "matrix",
-    "secrets",
-    "attempts",
-    "allow_trifecta",
-];
+pub(super) const LATER: &[&str] = &["webhook", "workflow", "external", "fan_out", "matrix", "attempts"];
 
 /// The keys of which a step has exactly one.
 pub(super) const KINDS: [&str; 5] = ["agent", "run", "use", "approval", "steps"];
@@ -39,7 +30,17 @@ const WORK: &[&str] = &[
 ];
 
 /// Keys that only some kinds of steps have.
-const SPECIAL: &[&str] = &["model", "outputs", "with", "shell", "env", "writes", "loop"];
+const SPECIAL: &[&str] = &[
+    "model",
+    "outputs",
+    "with",
+    "shell",
+    "env",
+    "writes",
+    "loop",
+    "secrets",
+    "allow_trifecta",
+];
 
 /// Words of `use`.
 pub(super) const TOOLS: [(&str, ToolStep); 4] = [
@@ -121,6 +122,13 @@ pub(super) fn read(
         network: section
             .get("network")
             .map(|field| policy::read_network(field, mistakes)),
+        secrets: section
+            .get("secrets")
+            .map(|field| secrets::read(field, mistakes))
+            .unwrap_or_default(),
+        trifecta: section
+            .get("allow_trifecta")
+            .and_then(|field| secrets::read_leave(field, mistakes)),
         kind,
     })
 }
@@ -251,7 +259,7 @@ fn read_env(field: &Field<'_>, mistakes: &mut Mistakes) -> BTreeMap<String, Stri
 fn allow_keys(section: &Section<'_>, kind: Option<&StepKind>, mistakes: &mut Mistakes) {
     let own: &[&str] = match kind {
         Some(StepKind::Agent { .. }) => &["model", "outputs", "with", "writes"],
-        Some(StepKind::Run { .. }) => &["shell", "env", "writes", "outputs"],
+        Some(StepKind::Run { .. }) => &["shell", "env", "writes", "outputs", "secrets", "allow_trifecta"],
         Some(StepKind::Use(_)) => &["with"],
         Some(StepKind::Approval(_)) => &[],
         Some(StepKind::Block { .. }) => &["loop"],

@@ -53,6 +53,11 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
         "`agentctl workflows` lists the names.",
     ),
     (
+        Code::UnknownSecret,
+        "A step of the workflow needs a secret that is not there, or that was sealed by another key.",
+        "An admin sets it: `agentctl secrets set NAME`; `agentctl secrets` lists the names.",
+    ),
+    (
         Code::InvalidWorkflow,
         "The workflow cannot be loaded.",
         "`agentctl workflows validate FILE` names each mistake with its line.",

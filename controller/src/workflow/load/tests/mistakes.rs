@@ -111,8 +111,8 @@ fn the_head_is_checked() {
             "line 2, concurrency.group: there is no step `a`",
         ),
         (
-            "defaults: {secrets: [a]}",
-            "line 2, defaults.secrets: `secrets` is not supported yet in this version",
+            "defaults: {matrix: [a]}",
+            "line 2, defaults.matrix: `matrix` is not supported yet in this version",
         ),
         (
             "defaults: {retries: 3}",
@@ -299,7 +299,7 @@ fn what_becomes_of_a_lost_step_fits_its_kind() {
 
 #[test]
 fn what_comes_later_says_so() {
-    for key in ["fan_out", "matrix", "secrets", "attempts", "allow_trifecta"] {
+    for key in ["fan_out", "matrix", "attempts"] {
         assert_eq!(
             in_steps(&format!("  a: {{run: [ls], {key}: x}}")),
             format!("line 3, steps.a.{key}: `{key}` is not supported yet in this version")
