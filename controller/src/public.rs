@@ -31,6 +31,7 @@ use tracing::debug;
 use crate::{
     api::Api,
     broker::{CommandIn, CommandTopic, LogIn, Publisher, Summaries, Summary},
+    engine::CommittedEvents,
 };
 
 /// Retained summaries are renewed at most this often.
@@ -63,7 +64,11 @@ impl PublicTopics {
     }
 
     /// Publishes every committed event, the jobs that they change, and the retained summaries.
-    pub async fn publish_events(self, mut events: broadcast::Receiver<Arc<Event>>, stop: CancellationToken) {
+    pub async fn publish_events(
+        self,
+        mut events: broadcast::Receiver<CommittedEvents>,
+        stop: CancellationToken,
+    ) {
         let Some(connected) = self.0.get() else {
             return;
         };
@@ -76,21 +81,22 @@ impl PublicTopics {
                     std::future::pending::<()>().await;
                 }
             };
-            let event = tokio::select! {
+            let together = tokio::select! {
                 () = stop.cancelled() => return,
-                event = events.recv() => event,
+                together = events.recv() => together,
                 () = renew => {
                     connected.renew_summaries().await;
                     stale = false;
                     continue;
                 }
             };
-            match event {
-                Ok(event) => {
+            match together {
+                Ok(together) => {
                     stale = true;
                     let more = std::iter::from_fn(|| events.try_recv().ok());
-                    let group: Vec<Arc<Event>> = std::iter::once(event).chain(more).collect();
-                    connected.publish_group(&group).await;
+                    let groups: Vec<CommittedEvents> = std::iter::once(together).chain(more).collect();
+                    let events: Vec<&Event> = groups.iter().flat_map(|group| group.iter()).collect();
+                    connected.publish_group(&events).await;
                 }
                 // sequence numbers show the gap; GET /v1/events?after= fills it
                 Err(RecvError::Lagged(missed)) => debug!(missed, "public events fell behind"),
@@ -144,16 +150,16 @@ impl Connected {
         }
     }
 
-    async fn publish_group(&self, group: &[Arc<Event>]) {
+    async fn publish_group(&self, group: &[&Event]) {
         if self.publisher.has_readers(&Topic::Events) {
             for event in group {
-                self.publish(&Topic::Events, &**event, false).await;
+                self.publish(&Topic::Events, event, false).await;
             }
         }
         if !self.publisher.has_readers(&Topic::Jobs) {
             return;
         }
-        let changes = |event: &&Arc<Event>| !matches!(event.kind, EventKind::Progress | EventKind::Note);
+        let changes = |event: &&&Event| !matches!(event.kind, EventKind::Progress | EventKind::Note);
         let jobs: BTreeSet<JobId> = group
             .iter()
             .filter(changes)

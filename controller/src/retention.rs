@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     artifact::{BlobStore, Logs, store::Hold},
     config::Retention as Bounds,
-    engine::{Engine, EngineError},
+    engine::{CommittedEvents, Engine, EngineError},
     keep::Keep,
     state::{Connection, Readers, StateError, audit, prune},
 };
@@ -376,10 +376,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Waits for the end of a job; who has missed events has missed one.
-async fn a_job_ended(events: &mut broadcast::Receiver<std::sync::Arc<Event>>) {
+async fn a_job_ended(events: &mut broadcast::Receiver<CommittedEvents>) {
     loop {
         match events.recv().await {
-            Ok(event) if is_end(&event) => return,
+            Ok(events) if events.iter().any(is_end) => return,
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => return,
             // the engine is gone: the process stops

@@ -1,6 +1,6 @@
 //! The event log as pages and as streams that can be resumed.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     Json,
@@ -24,7 +24,10 @@ use tokio::sync::{
     broadcast::{self, error::RecvError},
 };
 
-use crate::state::{events, views};
+use crate::{
+    engine::CommittedEvents,
+    state::{events, views},
+};
 
 use super::{
     Api,
@@ -128,7 +131,7 @@ struct Feed {
     api: Api,
     job: Option<JobId>,
     last: u64,
-    live: broadcast::Receiver<Arc<Event>>,
+    live: broadcast::Receiver<CommittedEvents>,
     pending: VecDeque<Event>,
     behind: bool,
     ended: bool,
@@ -167,16 +170,20 @@ impl Feed {
     }
 
     async fn wait(&mut self) -> Option<()> {
-        let event = tokio::select! {
+        let events = tokio::select! {
             () = self.api.stop.cancelled() => return None,
-            event = self.live.recv() => event,
+            events = self.live.recv() => events,
         };
-        match event {
-            Ok(event) => {
-                let wanted = self.job.is_none() || event.job.map(|job| job.id) == self.job;
-                if wanted && event.seq > self.last {
-                    self.ended = self.job.is_some() && ends_job(&event);
-                    self.pending.push_back((*event).clone());
+        match events {
+            Ok(events) => {
+                for event in events.iter().filter(|event| event.seq > self.last) {
+                    if self.job.is_none() || event.job.map(|job| job.id) == self.job {
+                        self.pending.push_back(event.clone());
+                        self.ended = self.job.is_some() && ends_job(event);
+                    }
+                    if self.ended {
+                        break;
+                    }
                 }
             }
             Err(RecvError::Lagged(_)) => self.behind = true,

@@ -59,10 +59,13 @@ pub(super) async fn submit(
     let job = check(&api, wish).await?;
     let submitted = enter(&api, &caller, job, key).await?;
     let id = submitted.id;
-    let view = api
-        .readers
-        .query(move |connection| views::job(connection, id))
-        .await?;
+    let view = match submitted.view {
+        Some(view) => Some(*view),
+        None => {
+            let read = api.readers.query(move |connection| views::job(connection, id));
+            read.await?
+        }
+    };
     let status = if submitted.existed {
         StatusCode::OK
     } else {
@@ -316,6 +319,9 @@ fn check_url(url: &str, allow_file: bool) -> ApiResult<()> {
 
 /// Every agent of the workflow has a model, or a worker might bring one.
 async fn check_models(api: &Api, workflow: &Arc<Workflow>) -> ApiResult<()> {
+    if agents_of(workflow).is_empty() {
+        return Ok(());
+    }
     let workflow = workflow.clone();
     let missing = api
         .engine
@@ -328,12 +334,7 @@ async fn check_models(api: &Api, workflow: &Arc<Workflow>) -> ApiResult<()> {
 }
 
 fn missing_model(world: &World, workflow: &Workflow) -> Option<Problem> {
-    let mut agents = vec![];
-    collect_agents(
-        workflow.steps.values().chain(workflow.finally.values()),
-        &mut agents,
-    );
-    for (def, role) in agents {
+    for (def, role) in agents_of(workflow) {
         match models::alias_of(&world.models, def) {
             Some(alias) if !world.models.aliases.contains_key(alias) => {
                 let known: Vec<&str> = world.models.aliases.keys().map(String::as_str).collect();
@@ -360,6 +361,15 @@ fn missing_model(world: &World, workflow: &Workflow) -> Option<Problem> {
         }
     }
     None
+}
+
+fn agents_of(workflow: &Workflow) -> Vec<(&StepDef, &str)> {
+    let mut agents = vec![];
+    collect_agents(
+        workflow.steps.values().chain(workflow.finally.values()),
+        &mut agents,
+    );
+    agents
 }
 
 fn collect_agents<'a>(steps: impl Iterator<Item = &'a StepDef>, found: &mut Vec<(&'a StepDef, &'a str)>) {

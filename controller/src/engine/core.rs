@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::id::AttemptId;
+use jiff::Timestamp;
+use protocol::{event::Event as CommittedEvent, id::AttemptId};
 use service::clock::SharedClock;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -13,10 +14,12 @@ use crate::{
     telemetry::Telemetry,
 };
 
-use super::{Command, Inbox, Outlet, group::Group};
+use super::{Command, CommittedEvents, Inbox, Outlet, group::Group};
 
 /// Commands in one transaction, at most: bounds how long the first one waits for its answer.
 const GROUP: usize = 512;
+/// Events that are told together, at most: bounds what is kept for slow subscribers.
+const EVENTS_TOGETHER: usize = 32;
 /// How long to wait after a write that failed, so that a full disk does not make a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -66,9 +69,11 @@ impl Core {
         Ok(core)
     }
 
+    /// Wall time is cut to milliseconds, so that what is told now equals what is read later.
     pub(super) fn now(&self) -> Now {
+        let wall = self.clock.wall();
         Now {
-            wall: self.clock.wall(),
+            wall: Timestamp::from_millisecond(wall.as_millisecond()).unwrap_or(wall),
             mono: self.clock.mono_ms(),
         }
     }
@@ -140,13 +145,19 @@ impl Core {
         group.pass_time(self);
         match group.commit(self) {
             Ok(events) => {
-                for event in events {
-                    // nobody listening is fine
-                    let _ = self.inbox.events.send(Arc::new(event));
-                }
+                self.tell(events);
                 Ok(())
             }
             Err(error) => self.recover(error),
+        }
+    }
+
+    fn tell(&self, events: Vec<CommittedEvent>) {
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let together: CommittedEvents = events.by_ref().take(EVENTS_TOGETHER).collect();
+            // nobody listening is fine
+            let _ = self.inbox.events.send(together);
         }
     }
 

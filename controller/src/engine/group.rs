@@ -13,9 +13,9 @@ use protocol::{
 };
 
 use crate::{
-    orchestrator::{self, Changes, Draft, Effect, Event, Facts, Now, Refusal},
+    orchestrator::{self, Changes, Draft, Effect, Event, Facts, Now, Refusal, World},
     queue,
-    state::{StateError, artifacts, attempts, jobs, load, meta, workers},
+    state::{StateError, artifacts, attempts, jobs, load, meta, views, workers},
 };
 
 use super::{Command, EngineError, NewWorker, Reply, Settled, SubmitKey, Submitted, core::Core, observe};
@@ -57,17 +57,20 @@ impl Group {
             Command::Decide(event, reply) => {
                 let decided = self.look_up_and_decide(core, event);
                 match reply {
-                    Some(reply) => self.reply_when_settled(reply, decided),
+                    Some(reply) => self.reply_when_settled(reply, decided, |(), _| {}),
                     None => decided.map(|_| ()),
                 }
             }
             Command::Submit(job, key, reply) => {
                 let submitted = self.submit(core, *job, key);
-                self.reply_when_settled(reply, submitted)
+                self.reply_when_settled(reply, submitted, |submitted, world| {
+                    let made = world.jobs.get(&submitted.id).filter(|_| !submitted.existed);
+                    submitted.view = made.map(|job| Box::new(views::of(job)));
+                })
             }
             Command::Join(worker, reply) => {
                 let joined = self.join(core, *worker);
-                self.reply_when_settled(reply, joined)
+                self.reply_when_settled(reply, joined, |_, _| {})
             }
             Command::Write(write) => self.begin(core).and_then(|()| {
                 let (settled, written) = write(core.store.connection(), &core.world);
@@ -125,19 +128,25 @@ impl Group {
         Ok(decided.map_err(EngineError::from))
     }
 
-    /// Answers when the group is on disk, or has failed: also whoever made it fail.
+    /// Answers when the group is on disk, or has failed: also whoever made it fail. What was committed
+    /// may complete the answer.
     fn reply_when_settled<T: Send + 'static>(
         &mut self,
         reply: Reply<T>,
         outcome: Result<Result<T, EngineError>, StateError>,
+        complete: fn(&mut T, &World),
     ) -> Result<(), StateError> {
-        let (answer, outcome) = match outcome {
+        let (mut answer, outcome) = match outcome {
             Ok(answer) => (answer, Ok(())),
             // the failure of the group takes its place
             Err(error) => (Err(EngineError::Gone), Err(error)),
         };
-        self.settled.push(Box::new(move |failure| {
-            let answer = failure.map_or(answer, |error| Err(EngineError::State(error.clone())));
+        self.settled.push(Box::new(move |world, failure| {
+            match (&mut answer, failure) {
+                (_, Some(error)) => answer = Err(EngineError::State(error.clone())),
+                (Ok(value), None) => complete(value, world),
+                (Err(_), None) => {}
+            }
             // a caller that gave up does not want the answer
             let _ = reply.send(answer);
         }));
@@ -244,12 +253,13 @@ impl Group {
             self.begin(core)?;
             if let Some(earlier) = jobs::earlier_submit(core.store.connection(), key.token, &key.key)? {
                 let answer = if earlier.body_sha256 == key.body_sha256 {
-                    let view = crate::state::views::number(core.store.connection(), earlier.job)?;
+                    let view = views::number(core.store.connection(), earlier.job)?;
                     let number = view.or_else(|| core.world.jobs.get(&earlier.job).map(|job| job.number));
                     Ok(Submitted {
                         id: earlier.job,
                         number: number.unwrap_or(0),
                         existed: true,
+                        view: None,
                     })
                 } else {
                     Err(EngineError::IdempotencyMismatch)
@@ -263,6 +273,7 @@ impl Group {
             id: job.id,
             number: job.number,
             existed: false,
+            view: None,
         };
         let decided = self.decide(core, Event::Submit(Box::new(job)));
         if let (Ok(()), Some(key)) = (&decided, key) {
@@ -326,14 +337,11 @@ impl Group {
             Ok(written) => written,
             Err(error) => {
                 for settled in self.settled {
-                    settled(Some(&error));
+                    settled(&core.world, Some(&error));
                 }
                 return Err(error);
             }
         };
-        for settled in self.settled {
-            settled(None);
-        }
         for effect in effects {
             match effect {
                 Effect::Say {
@@ -343,6 +351,9 @@ impl Group {
                 } => core.outlet.say(worker, session, core.epoch, message),
                 Effect::Kick(worker) => core.outlet.kick(worker),
             }
+        }
+        for settled in self.settled {
+            settled(&core.world, None);
         }
         observe::observe(&core.telemetry, &core.world, &self.changes, &events, self.now);
         core.world.forget_ended(&self.changes.ended);

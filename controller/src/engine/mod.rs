@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use protocol::{
     event::Event as CommittedEvent,
+    http::jobs::JobView,
     id::{JobId, JobNumber, TokenId, WorkerId},
     message::{FromWorker, Session, ToWorker},
 };
@@ -29,8 +30,11 @@ pub use self::core::{Core, CoreParts};
 
 /// Commands that wait for the engine; who finds it full waits.
 const QUEUE: usize = 4096;
-/// Committed events that a slow subscriber may be behind before it must read them from the tables.
-const EVENTS: usize = 4096;
+/// Groups of committed events that a slow subscriber may be behind before it must read them from the tables.
+const EVENTS: usize = 256;
+
+/// Events that were committed together, in order: whoever follows them is woken once for all.
+pub type CommittedEvents = Arc<[CommittedEvent]>;
 
 /// Where messages for workers go after the commit. Must not block: what it cannot take is said again.
 pub trait Outlet: Send {
@@ -61,7 +65,7 @@ pub enum EngineError {
 }
 
 /// The result of a submit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Submitted {
     /// The job.
     pub id: JobId,
@@ -69,6 +73,8 @@ pub struct Submitted {
     pub number: JobNumber,
     /// Whether an earlier submit with the same key had made it.
     pub existed: bool,
+    /// A new job as it was committed.
+    pub view: Option<Box<JobView>>,
 }
 
 /// An idempotency key with what it belongs to.
@@ -96,7 +102,7 @@ type Look = Box<dyn FnOnce(&World, Now) + Send>;
 type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 type Write = Box<dyn FnOnce(&Connection, &World) -> (Settled, Result<(), StateError>) + Send>;
 /// What is to be told to the caller of a write, once it is on disk or was given up.
-type Settled = Box<dyn FnOnce(Option<&Arc<StateError>>) + Send>;
+type Settled = Box<dyn FnOnce(&World, Option<&Arc<StateError>>) + Send>;
 
 /// What the engine is asked to do.
 enum Command {
@@ -111,13 +117,13 @@ enum Command {
 #[derive(Clone)]
 pub struct Engine {
     commands: mpsc::Sender<Command>,
-    events: broadcast::Sender<Arc<CommittedEvent>>,
+    events: broadcast::Sender<CommittedEvents>,
 }
 
 /// The other end of the handles, for the engine's thread.
 pub struct Inbox {
     commands: mpsc::Receiver<Command>,
-    events: broadcast::Sender<Arc<CommittedEvent>>,
+    events: broadcast::Sender<CommittedEvents>,
 }
 
 /// A handle and its other end.
@@ -185,7 +191,7 @@ impl Engine {
                     Ok(value) => (Some(value), Ok(())),
                     Err(error) => (None, Err(error)),
                 };
-                let settled: Settled = Box::new(move |failure| {
+                let settled: Settled = Box::new(move |_, failure| {
                     let answer = match failure {
                         Some(error) => Err(EngineError::State(error.clone())),
                         None => value.ok_or(EngineError::Gone),
@@ -215,7 +221,7 @@ impl Engine {
     }
 
     /// Committed events from now on; a subscriber that lags reads the rest from the tables.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<CommittedEvent>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<CommittedEvents> {
         self.events.subscribe()
     }
 

@@ -156,6 +156,19 @@ async fn a_full_disk_is_an_error_and_free_space_mends_it() {
 }
 
 #[tokio::test]
+async fn a_new_job_is_answered_as_the_tables_show_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (engine, inbox) = channel();
+    let _running = start(folder.path(), inbox);
+    let submitted = engine.submit(job(1, ""), None).await.expect("accepted");
+    let id = submitted.id;
+    let read = engine.write(move |connection| crate::state::views::job(connection, id));
+    let read = read.await.expect("readable");
+    assert!(read.is_some());
+    assert_eq!(submitted.view.map(|view| *view), read);
+}
+
+#[tokio::test]
 async fn an_idempotency_key_answers_with_the_same_job_also_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = TokenId::new();

@@ -35,6 +35,22 @@ pub(super) struct Body {
     pub(super) revived_ms: Option<i64>,
 }
 
+impl Body {
+    fn of(job: &Job) -> Self {
+        Self {
+            inputs: job.inputs.clone(),
+            labels: job.labels.clone(),
+            repo: job.repo.clone(),
+            base: job.base.clone(),
+            budget: job.budget,
+            group: job.group.clone(),
+            usage: job.usage,
+            overdue: job.overdue,
+            revived_ms: ms(job.revived_at),
+        }
+    }
+}
+
 pub(super) const COLUMNS: &str = "id, number, state, workflow, workflow_sha256, title, priority, created_ms, \
                                   started_ms, ended_ms, cancel_requested, reason, body";
 
@@ -56,6 +72,25 @@ pub(super) struct JobRow {
 }
 
 impl JobRow {
+    /// The row that a job has.
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            number: job.number,
+            state: job.state,
+            workflow: job.workflow.name.clone(),
+            workflow_sha256: job.workflow.sha256.clone(),
+            title: job.title.clone(),
+            priority: job.priority,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            ended_at: job.ended_at,
+            cancel_requested: job.cancel_requested,
+            reason: job.reason.clone(),
+            body: Body::of(job),
+        }
+    }
+
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: JobId::from_uuid(id(row, 0)?),
@@ -108,18 +143,7 @@ impl JobRow {
 /// Writes a job and, the first time, the workflow that it pins.
 pub(super) fn upsert(connection: &Connection, job: &Job) -> Result<(), StateError> {
     pin(connection, &job.workflow)?;
-    let body = Body {
-        inputs: job.inputs.clone(),
-        labels: job.labels.clone(),
-        repo: job.repo.clone(),
-        base: job.base.clone(),
-        budget: job.budget,
-        group: job.group.clone(),
-        usage: job.usage,
-        overdue: job.overdue,
-        revived_ms: ms(job.revived_at),
-    };
-    let document = to_json(&body);
+    let document = to_json(&Body::of(job));
     refs::note(connection, *job.id.uuid().as_bytes(), &document)?;
     let sql = "INSERT INTO jobs (id, number, state, workflow, workflow_sha256, title, priority, created_ms, \
                started_ms, ended_ms, cancel_requested, reason, body) \

@@ -1,4 +1,6 @@
-//! Jobs as the API shows them, read from the tables.
+//! Jobs as the API shows them: read from the tables, or as the world holds them.
+
+use std::sync::Arc;
 
 use protocol::{
     http::approvals::ApprovalView,
@@ -6,15 +8,16 @@ use protocol::{
     id::{JobId, JobNumber},
     job::JobState,
     spec::RepoSource,
+    step::StepState,
 };
 use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::{
     orchestrator::{
         approval::shown,
-        world::{Attempt, Step, find_def},
+        world::{Attempt, Job, Step, find_def},
     },
-    workflow::model::{StepKind, Workflow},
+    workflow::model::StepKind,
 };
 
 use super::{
@@ -41,30 +44,36 @@ pub fn job(connection: &Connection, id: JobId) -> Result<Option<JobView>, StateE
         return Ok(None);
     };
     let workflow = jobs::pinned(connection, &row.workflow_sha256)?;
-    let mut view = summary(connection, row)?;
+    let mut job = row.into_job(Arc::new(workflow));
     let mut known = attempts::of_job(connection, id)?;
-    let steps = steps::of_job(connection, id)?;
-    let approvals: Vec<_> = steps
-        .iter()
-        .map(|step| approval(&workflow, &steps, step))
-        .collect();
-    for (step, approval) in steps.into_iter().zip(approvals) {
-        let own: Vec<Attempt>;
-        (own, known) = split(known, &step);
-        let mut shown = step_view(&workflow, step, &own);
-        shown.approval = approval;
-        view.steps.push(shown);
+    for mut step in steps::of_job(connection, id)? {
+        (step.attempts, known) = split(known, &step);
+        job.steps.push(step);
     }
-    Ok(Some(view))
+    Ok(Some(of(&job)))
+}
+
+/// A job as its rows would show it.
+pub fn of(job: &Job) -> JobView {
+    let done = |step: &&Step| matches!(step.state, StepState::Succeeded | StepState::Skipped);
+    let progress = (
+        job.steps.iter().filter(done).count() as u32,
+        job.steps.len() as u32,
+    );
+    let mut steps: Vec<&Step> = job.steps.iter().collect();
+    steps.sort_by(|one, other| one.position.cmp(&other.position));
+    let mut view = summary(JobRow::of(job), progress);
+    view.steps = steps.into_iter().map(|step| step_view(job, step)).collect();
+    view
 }
 
 /// The wait of a step for a person, once one was asked.
-fn approval(workflow: &Workflow, steps: &[Step], step: &Step) -> Option<ApprovalView> {
+fn approval(job: &Job, step: &Step) -> Option<ApprovalView> {
     let wait = step.approval.clone()?;
-    let StepKind::Approval(approval) = &find_def(workflow, &step.path)?.kind else {
+    let StepKind::Approval(approval) = &find_def(&job.workflow, &step.path)?.kind else {
         return None;
     };
-    let shown = shown(steps, step, &approval.show);
+    let shown = shown(&job.steps, step, &approval.show);
     Some(ApprovalView {
         wait,
         on_timeout: approval.on_timeout,
@@ -112,8 +121,11 @@ pub fn jobs(
     let views: Vec<JobView> = rows
         .into_iter()
         .take(limit as usize)
-        .map(|row| summary(connection, row))
-        .collect::<Result<_, _>>()?;
+        .map(|row| {
+            let progress = steps::progress(connection, row.id)?;
+            Ok(summary(row, progress))
+        })
+        .collect::<Result<_, StateError>>()?;
     let next = if more {
         views.last().map(|job| job.number)
     } else {
@@ -122,8 +134,7 @@ pub fn jobs(
     Ok((views, next))
 }
 
-fn summary(connection: &Connection, row: JobRow) -> Result<JobView, StateError> {
-    let (steps_done, steps_total) = steps::progress(connection, row.id)?;
+fn summary(row: JobRow, (steps_done, steps_total): (u32, u32)) -> JobView {
     let base = row.body.base;
     let repo = row.body.repo.map(|source| RepoView {
         name: source.name().to_owned(),
@@ -139,7 +150,7 @@ fn summary(connection: &Connection, row: JobRow) -> Result<JobView, StateError> 
             .body
             .budget
             .is_some_and(|budget| budget.spent(&row.body.usage).is_some());
-    Ok(JobView {
+    JobView {
         budget_spent,
         number: row.number,
         id: row.id,
@@ -159,13 +170,13 @@ fn summary(connection: &Connection, row: JobRow) -> Result<JobView, StateError> 
         steps: vec![],
         steps_done,
         steps_total,
-    })
+    }
 }
 
-fn step_view(workflow: &Workflow, step: Step, own: &[Attempt]) -> StepView {
-    let current = own.last();
+fn step_view(job: &Job, step: &Step) -> StepView {
+    let current = step.current();
     StepView {
-        kind: find_def(workflow, &step.path)
+        kind: find_def(&job.workflow, &step.path)
             .map_or("unknown", |def| def.kind.name())
             .to_owned(),
         state: step.state,
@@ -175,13 +186,13 @@ fn step_view(workflow: &Workflow, step: Step, own: &[Attempt]) -> StepView {
         usage: step.usage,
         started_at: step.started_at,
         ended_at: step.ended_at,
-        error: step.error,
-        note: step.note,
-        outputs: step.outputs,
-        attempts: own.iter().map(attempt_view).collect(),
-        needs: step.needs,
-        approval: None,
-        key: step.key,
+        error: step.error.clone(),
+        note: step.note.clone(),
+        outputs: step.outputs.clone(),
+        attempts: step.attempts.iter().map(attempt_view).collect(),
+        needs: step.needs.clone(),
+        approval: approval(job, step),
+        key: step.key.clone(),
     }
 }
 
