@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0003_renewal"),
     migration!("0004_audit"),
     migration!("0005_secrets"),
+    migration!("0006_plain_checks"),
 ];
 
 /// Applies what is missing, each in one transaction, after a backup beside the database.
@@ -100,6 +101,37 @@ mod tests {
             .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
             .expect("checks");
         assert_eq!(broken, Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_check_builds_a_table_at_every_write_and_all_hold() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        migrate(&mut connection, Path::new("agentd.db")).expect("migrates");
+        for table in ["jobs", "steps", "attempts"] {
+            let codes: Vec<String> = connection
+                .prepare(&format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"))
+                .and_then(|mut code| code.query_map([], |row| row.get(1))?.collect())
+                .expect("explains");
+            assert!(
+                codes.iter().all(|code| code != "OpenEphemeral"),
+                "{table}: {codes:?}"
+            );
+        }
+        for migration in MIGRATIONS {
+            connection.execute_batch(migration.sample).expect(migration.name);
+        }
+        for wrong in [
+            "UPDATE jobs SET state = 'lost'",
+            "UPDATE jobs SET state = 'succeeded', ended_ms = NULL",
+            "UPDATE steps SET state = 'queued'",
+            "UPDATE steps SET state = 'running', ended_ms = 1",
+            "UPDATE attempts SET state = 'queued'",
+            "UPDATE attempts SET state = 'running', ended_ms = NULL, due_ms = NULL",
+            "UPDATE attempts SET state = 'lost', ended_ms = NULL",
+        ] {
+            let refused = connection.execute(wrong, []).expect_err(wrong).to_string();
+            assert!(refused.contains("CHECK constraint failed"), "{wrong}: {refused}");
+        }
     }
 
     #[test]
