@@ -158,7 +158,7 @@ impl SimWorker {
             at = at.min(time);
         }
         if life.up {
-            at = at.min(life.queue.repeat_at_ms().unwrap_or(NEVER));
+            at = at.min(life.queue.due_at_ms().unwrap_or(NEVER));
         } else {
             at = at.min(life.dial_at);
         }
@@ -250,7 +250,7 @@ impl SimWorker {
                 why: "stopped".to_owned(),
             });
             if let Some(life) = &mut self.life {
-                life.queue.push(bye);
+                life.queue.push(bye, now.ms);
             }
             self.flush(now.ms);
         }
@@ -322,7 +322,7 @@ impl SimWorker {
                 life.hello = None;
                 life.renew_at = now.ms + self.random.below(spread_ms);
             }
-            Effect::Say(message) => life.queue.push(message),
+            Effect::Say(message) => life.queue.push(message, now.ms),
             Effect::Settled(attempt) => {
                 life.queue.settle(attempt);
                 self.settled.push(attempt);

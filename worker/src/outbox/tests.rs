@@ -54,13 +54,13 @@ fn a_result_is_said_until_it_is_settled_and_at_most_so_many_wait_for_their_ack()
     let mut queue = Queue::default();
     let attempts: Vec<AttemptId> = (0..40).map(|_| AttemptId::new()).collect();
     for &attempt in &attempts {
-        queue.push(result(attempt));
+        queue.push(result(attempt), 0);
     }
     assert_eq!(drain(&mut queue, 0).len(), MAX_UNACKNOWLEDGED);
     queue.settle(attempts[0]);
     queue.settle(attempts[1]);
     assert_eq!(drain(&mut queue, 1).len(), 2, "an Ack makes room");
-    assert_eq!(queue.repeat_at_ms(), Some(FIRST_REPEAT_MS));
+    assert_eq!(queue.due_at_ms(), Some(FIRST_REPEAT_MS));
     assert_eq!(
         drain(&mut queue, FIRST_REPEAT_MS).len(),
         30,
@@ -78,19 +78,39 @@ fn a_result_is_said_until_it_is_settled_and_at_most_so_many_wait_for_their_ack()
 fn of_everything_else_only_the_latest_counts_and_a_new_connection_voids_it() {
     let mut queue = Queue::default();
     let (first, second) = (AttemptId::new(), AttemptId::new());
-    queue.push(progress(first, 1));
-    queue.push(progress(second, 1));
-    queue.push(progress(first, 2));
-    queue.push(FromWorker::Renew(Renew::default()));
-    queue.push(FromWorker::Renew(Renew::default()));
+    queue.push(progress(first, 1), 0);
+    queue.push(progress(second, 1), 0);
+    queue.push(progress(first, 2), 0);
+    queue.push(FromWorker::Renew(Renew::default()), 0);
+    queue.push(FromWorker::Renew(Renew::default()), 0);
     let expected = [
         progress(first, 2),
         progress(second, 1),
         FromWorker::Renew(Renew::default()),
     ];
     assert_eq!(drain(&mut queue, 0), expected);
-    queue.push(FromWorker::Accept(Accept { attempt: first }));
-    queue.push(result(first));
+    queue.push(FromWorker::Accept(Accept { attempt: first }), 0);
+    queue.push(result(first), 0);
     queue.rewind();
     assert!(matches!(drain(&mut queue, 0).as_slice(), [FromWorker::Result(_)]));
+}
+
+#[test]
+fn an_accept_waits_a_moment_and_a_result_takes_its_place() {
+    let mut queue = Queue::default();
+    let (short, long) = (AttemptId::new(), AttemptId::new());
+    let accept = |attempt| FromWorker::Accept(Accept { attempt });
+    queue.push(accept(short), 100);
+    queue.push(accept(long), 101);
+    queue.push(progress(long, 1), 101);
+    assert_eq!(
+        drain(&mut queue, 101),
+        [progress(long, 1)],
+        "nothing waits behind it"
+    );
+    assert_eq!(queue.due_at_ms(), Some(100 + ACCEPT_WAIT_MS));
+    let ended = result(short);
+    queue.push(ended.clone(), 102);
+    assert_eq!(drain(&mut queue, 102), [ended]);
+    assert_eq!(drain(&mut queue, 101 + ACCEPT_WAIT_MS), [accept(long)]);
 }

@@ -133,9 +133,10 @@ impl Session {
             }
             self.turn(&stop).await;
         }
-        self.outbox.push(FromWorker::Bye(Bye {
+        let bye = FromWorker::Bye(Bye {
             why: "stopped".to_owned(),
-        }));
+        });
+        self.outbox.push(bye, self.now_ms());
         self.outbox.flush(self.now_ms());
         self.outbox.disconnect();
         self.attempts.close();
@@ -144,7 +145,7 @@ impl Session {
     /// Waits for the next thing to happen and takes it.
     async fn turn(&mut self, stop: &CancellationToken) {
         let hello_at = self.hello.map_or_else(far_away, |(at, _)| at);
-        let repeat_at = self.repeat_at();
+        let due_at = self.due_at();
         let stop_at = self
             .stopping
             .map_or_else(far_away, |_| Instant::now() + ACK_PATIENCE / 4);
@@ -164,7 +165,7 @@ impl Session {
             () = self.room.notified() => {}
             () = sleep_until(hello_at) => self.say_hello(),
             () = sleep_until(self.renew_at) => self.renew(),
-            () = sleep_until(repeat_at) => {}
+            () = sleep_until(due_at) => {}
             () = sleep_until(stop_at) => {}
             Ok(()) = self.introduction.changed() => self.say_hello_once(),
             () = stop.cancelled(), if self.stopping.is_none() => {}
@@ -175,8 +176,8 @@ impl Session {
         self.began.elapsed().as_millis() as u64
     }
 
-    fn repeat_at(&self) -> Instant {
-        match self.outbox.queue().repeat_at_ms() {
+    fn due_at(&self) -> Instant {
+        match self.outbox.queue().due_at_ms() {
             Some(at_ms) if self.connection.borrow().up => self.began + Duration::from_millis(at_ms),
             _ => far_away(),
         }
@@ -261,7 +262,7 @@ impl Session {
                 if let FromWorker::Reject(reject) = &message {
                     telemetry::attempt_rejected(reject.attempt, &reject.detail);
                 }
-                self.outbox.push(message);
+                self.outbox.push(message, self.now_ms());
             }
             Effect::Settled(attempt) => self.outbox.settle(attempt),
             Effect::Write(record) => self.write(record),
