@@ -48,7 +48,7 @@ fn a_secret_is_hidden_in_every_form_and_at_every_offset() {
     let more = [
         "sk-%22quoted%22%2F%2B~~%20secret",
         "sk-%22quoted%22/%2B~~%20secret",
-        "sk-%22quoted%22%2f%2b%7E%7E+secret",
+        "sk-%22quoted%22%2F%2B%7E%7E+secret",
     ];
     for form in encodings(secret).iter().map(String::as_str).chain(more) {
         let shown = mask.apply(&format!("key={form};")).into_owned();
