@@ -132,8 +132,7 @@ async fn start(
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let (engine, inbox) = engine::channel();
     let credentials = Credentials::new(readers.clone(), engine.clone(), clock.clone());
-    let public = PublicTopics::default();
-    let denials = Denials::default();
+    let (public, denials) = (PublicTopics::default(), Denials::default());
     let (mut broker, said) = start_broker(config, &credentials, &public, denials.clone()).await?;
     let mut tls = Tls::open(config, folder, &clock).await?;
     let connections = Connections::default();
