@@ -79,7 +79,7 @@ pub fn network_mistake(entry: &str) -> Option<&'static str> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    if host.parse::<std::net::IpAddr>().is_ok() {
+    if host.parse::<core::net::IpAddr>().is_ok() {
         return None;
     }
     let is_label = |label: &str| {
