@@ -33,6 +33,8 @@ pub fn binary(name: &str) -> PathBuf {
 /// A temporary folder; its processes end with it.
 pub struct Lab {
     folder: tempfile::TempDir,
+    /// What its workers may run tools at; `None`: as the product does by itself.
+    allow: Option<&'static str>,
 }
 
 impl Default for Lab {
@@ -46,6 +48,16 @@ impl Lab {
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
+            allow: (!machine_has_a_sandbox()).then_some("strong,basic,none"),
+        }
+    }
+
+    /// One whose workers run tools without a sandbox, so that a tool can leave its traces where
+    /// the test sees them.
+    pub fn without_sandbox() -> Self {
+        Self {
+            allow: Some("none"),
+            ..Self::new()
         }
     }
 
@@ -92,6 +104,7 @@ impl Lab {
             state: self.path(name),
             log: self.path(&format!("{name}.log")),
             process: None,
+            allow: self.allow,
             environment: variables
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -283,6 +296,7 @@ pub struct Worker {
     pub state: PathBuf,
     log: PathBuf,
     process: Option<Child>,
+    allow: Option<&'static str>,
     environment: Vec<(String, String)>,
 }
 
@@ -290,8 +304,8 @@ impl Worker {
     fn spawn(&mut self, args: &[&str]) {
         let mut command = Command::new(binary("agent-worker"));
         without_settings(&mut command);
-        if !machine_has_a_sandbox() {
-            command.env("AGENT_WORKER_SANDBOX__ALLOW", "strong,basic,none");
+        if let Some(levels) = self.allow {
+            command.env("AGENT_WORKER_SANDBOX__ALLOW", levels);
         }
         command.args(args).arg("--state-dir").arg(&self.state);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -19,7 +19,7 @@ fn a_wall_clock_that_jumps_costs_no_lease_and_no_job() {
         e2e::skip("faketime is not installed: a clock that jumps was not tested");
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let mut controller = lab.controller(IMPATIENT);
     let _worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);

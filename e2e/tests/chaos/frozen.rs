@@ -47,7 +47,7 @@ impl Drop for Frozen {
 
 #[test]
 fn a_worker_frozen_for_too_long_is_superseded_and_its_result_kept() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(IMPATIENT);
     let mut workers: [Worker; 2] = ["one", "two"].map(|name| lab.worker(&controller, name));
     let held = Held::new(&lab, 0);
@@ -90,7 +90,7 @@ fn a_worker_frozen_for_too_long_is_superseded_and_its_result_kept() {
 
 #[test]
 fn the_late_result_of_the_only_worker_is_adopted() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(IMPATIENT);
     let mut worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);
@@ -108,7 +108,7 @@ fn the_late_result_of_the_only_worker_is_adopted() {
 
 #[test]
 fn a_frozen_controller_takes_no_step_from_its_workers() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let mut controller = lab.controller("limits: {lease_s: 3, grace_command_s: 30}\n");
     let _worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);

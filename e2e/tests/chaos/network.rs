@@ -71,7 +71,7 @@ fn limits(lease_s: u64, grace_s: u64) -> String {
 
 #[test]
 fn a_partition_within_the_grace_changes_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(&limits(2, 30));
     let names: Vec<String> = (0..size(2, 10)).map(|number| format!("w{number}")).collect();
     let mut workers: Vec<Worker> = names.iter().map(|name| lab.worker(&controller, name)).collect();
@@ -107,7 +107,7 @@ fn a_partition_within_the_grace_changes_nothing() {
 
 #[test]
 fn a_partition_beyond_the_grace_moves_the_step_or_waits_for_its_result() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(&limits(3, 3));
     let mut one = lab.worker(&controller, "one");
     let cable = Cable::lay(&controller, &mut one);

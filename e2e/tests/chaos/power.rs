@@ -10,7 +10,7 @@ use crate::{disk::Disk, say, scene::Scene, size, spread, start};
 const MEGABYTES: u32 = 320;
 
 fn cuts(kind: &str, count: u64) {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let disk = match Disk::new(kind, MEGABYTES, lab.path("disk")) {
         Ok(disk) => disk,
         Err(why) => {

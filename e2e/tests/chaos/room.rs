@@ -48,7 +48,7 @@ fn refuses_and_reads(target: &Target, history: &History) {
 
 #[test]
 fn a_controller_without_room_recovers_and_loses_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let disk = match Disk::new("ext4", 64, lab.path("disk")) {
         Ok(disk) => disk,
         Err(why) => return e2e::skip(&format!("a full disk of agentd was not tested: {why}")),
@@ -75,7 +75,7 @@ fn a_controller_without_room_recovers_and_loses_nothing() {
 
 #[test]
 fn a_read_only_disk_refuses_the_start_and_a_later_one_goes_on() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let disk = match Disk::new("ext4", 64, lab.path("disk")) {
         Ok(disk) => disk,
         Err(why) => return e2e::skip(&format!("a read-only disk of agentd was not tested: {why}")),
@@ -99,7 +99,7 @@ fn a_read_only_disk_refuses_the_start_and_a_later_one_goes_on() {
 
 #[test]
 fn a_worker_without_room_lets_its_steps_run_elsewhere() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let disk = match Disk::new("ext4", 32, lab.path("one")) {
         Ok(disk) => disk,

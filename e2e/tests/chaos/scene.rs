@@ -27,7 +27,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(config: &str) -> Self {
-        let lab = Lab::new();
+        let lab = Lab::without_sandbox();
         let state = lab.path("controller");
         Self::at(lab, &state, config)
     }

@@ -40,7 +40,7 @@ fn both_sides_stop_within_five_seconds_and_lose_nothing() {
 
 #[test]
 fn a_second_signal_ends_a_process_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let mut worker = lab.worker(&controller, "one");
     let mark = lab.path("mark");

@@ -104,7 +104,7 @@ fn a_monitor_sees_readable_json_of_everything_while_a_job_runs() {
     if !is_installed() {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let worker = lab.worker(&controller, "one");
     let token = read_token(&controller, "monitor", &[]);
@@ -200,7 +200,7 @@ fn without_a_right_password_nobody_reads_and_a_reader_never_writes() {
     if !is_installed() {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let token = read_token(&controller, "monitor", &[]);
     for password in [None, Some("wrong"), Some("")] {
@@ -252,7 +252,7 @@ fn the_connection_of_a_token_that_ends_is_closed() {
     if !is_installed() {
         return;
     }
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let kept = read_token(&controller, "kept", &[]);
     let removed = read_token(&controller, "removed", &[]);

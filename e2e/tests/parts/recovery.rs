@@ -7,7 +7,7 @@ const IMPATIENT: &str = "limits: {offer_s: 2, lease_s: 3, grace_command_s: 2, gr
 
 #[test]
 fn the_step_of_a_killed_worker_runs_again_elsewhere() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(IMPATIENT);
     let mut one = lab.worker(&controller, "one");
     let marker = lab.path("second-time");
@@ -30,7 +30,7 @@ fn the_step_of_a_killed_worker_runs_again_elsewhere() {
 
 #[test]
 fn a_killed_controller_goes_on_where_it_was() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let mut controller = lab.controller("");
     let _one = lab.worker(&controller, "one");
     let go = lab.path("go");

@@ -24,7 +24,7 @@ struct Held {
 
 impl Held {
     fn new() -> Self {
-        let lab = Lab::new();
+        let lab = Lab::without_sandbox();
         let (repo, hold, runs) = (lab.path("repo"), lab.path("hold"), lab.path("runs"));
         SAMPLES[0].create(&repo);
         let test = format!(

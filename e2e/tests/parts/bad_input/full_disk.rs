@@ -53,7 +53,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_refuses_new_jobs_answers_readers_and_loses_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let Some(disk) = SmallDisk::mount(lab.path("disk")) else {
         e2e::skip("only root can mount a small disk: a full state folder was not tested");
         return;

@@ -13,7 +13,7 @@ const MODEL: &str = "providers:\n  here: {kind: openai, base_url: \"http://127.0
 
 #[test]
 fn a_wrong_command_line_is_refused_by_name_and_no_job_is_made() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller(MODEL);
     let plain = lab.path("plain");
     fs::create_dir(&plain).expect("writable");
@@ -90,7 +90,7 @@ fn a_wrong_command_line_is_refused_by_name_and_no_job_is_made() {
 
 #[test]
 fn a_model_alias_that_does_not_exist_is_refused_with_those_that_do() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let folder = lab.path("workflows");
     fs::create_dir(&folder).expect("writable");
     fs::write(
@@ -107,7 +107,7 @@ fn a_model_alias_that_does_not_exist_is_refused_with_those_that_do() {
 
 #[test]
 fn an_unreachable_repository_fails_the_job_with_its_url_and_cause() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let before = UnderWay::begin(&lab, &controller);
@@ -126,7 +126,7 @@ fn an_unreachable_repository_fails_the_job_with_its_url_and_cause() {
 
 #[test]
 fn requests_that_cannot_be_read_get_a_problem_and_harm_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let before = UnderWay::begin(&lab, &controller);
@@ -179,7 +179,7 @@ fn requests_that_cannot_be_read_get_a_problem_and_harm_nothing() {
 
 #[test]
 fn a_request_of_a_hundred_megabytes_is_refused_before_it_is_read() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let before = UnderWay::begin(&lab, &controller);

@@ -49,7 +49,7 @@ fn agentd(state: &Path, more: &[&str]) -> Output {
 
 #[test]
 fn a_mistake_in_the_configuration_is_named_with_its_line_and_a_way_out() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let file = lab.path("agentd.yaml");
     let cases: [(&str, &[&str]); 5] = [
         (
@@ -94,7 +94,7 @@ fn a_mistake_in_the_configuration_is_named_with_its_line_and_a_way_out() {
 
 #[test]
 fn a_busy_port_is_named_and_the_one_who_has_it_is_not_disturbed() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let job = UnderWay::begin(&lab, &controller);
@@ -113,7 +113,7 @@ fn a_busy_port_is_named_and_the_one_who_has_it_is_not_disturbed() {
 
 #[test]
 fn a_second_agentd_on_the_same_state_is_refused_and_the_first_goes_on() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let job = UnderWay::begin(&lab, &controller);
@@ -131,7 +131,7 @@ fn a_second_agentd_on_the_same_state_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_state_folder_that_cannot_be_written_is_named() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let file = lab.path("file");
     fs::write(&file, "").expect("writable");
     refused(
@@ -150,7 +150,7 @@ fn a_state_folder_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let mut controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let job = UnderWay::begin(&lab, &controller);
@@ -186,7 +186,7 @@ fn set_version(database: &Path, version: u32) -> u32 {
 
 #[test]
 fn a_worker_with_a_wrong_token_is_told_what_to_do() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let good = controller.ctl(&["workers", "join-token"]);
     let line = String::from_utf8(good.stdout).expect("text");

@@ -86,7 +86,7 @@ fn unreadable() -> Vec<(Vec<u8>, &'static str)> {
 
 #[test]
 fn broken_and_unknown_messages_are_named_and_the_connection_goes_on() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let mut one = lab.worker(&controller, "one");
     assert!(controller.ctl(&["workers", "pause", "one"]).status.success());
@@ -133,7 +133,7 @@ fn broken_and_unknown_messages_are_named_and_the_connection_goes_on() {
 
 #[test]
 fn a_worker_that_was_removed_while_it_was_away_is_told_to_join_again() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let mut one = lab.worker(&controller, "one");
     one.kill();

@@ -26,7 +26,7 @@ fn all_say(controller: &Controller, run: &[&str], code: i32) {
 
 #[test]
 fn a_job_that_ended_gives_its_code_to_run_watch_and_wait() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let folder = lab.path("workflows");
     fs::create_dir(&folder).expect("writable");
     let parks = "api: agentd/v1\nname: parks\nsteps:\n  again:\n    \
@@ -57,7 +57,7 @@ fn a_job_that_ended_gives_its_code_to_run_watch_and_wait() {
 
 #[test]
 fn what_a_command_cannot_do_has_its_own_code() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let mut controller = lab.controller("");
     // 2: usage; nothing was asked of the controller
     ends(&controller.ctl(&["ps", "--nonsense"]), 2);
@@ -95,7 +95,7 @@ fn what_a_command_cannot_do_has_its_own_code() {
 #[test]
 fn a_spent_budget_has_its_own_code() {
     let sample = &SAMPLES[0];
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let repo = lab.path("repo");
     sample.create(&repo);
     let model = ScriptedModel::start(good_answers(sample));

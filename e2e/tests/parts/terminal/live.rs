@@ -13,7 +13,7 @@ use super::{reaches, stderr, stdout};
 
 #[test]
 fn a_terminal_shows_a_live_tree_and_ends_with_three_lines() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);
@@ -57,7 +57,7 @@ fn a_terminal_shows_a_live_tree_and_ends_with_three_lines() {
 
 #[test]
 fn no_color_keeps_the_live_tree_and_a_dumb_terminal_gets_lines() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let line = "agentctl run run -- /bin/sh -c 'sleep 0.3; exit 7'";
@@ -76,7 +76,7 @@ fn no_color_keeps_the_live_tree_and_a_dumb_terminal_gets_lines() {
 
 #[test]
 fn a_pipe_gets_one_line_a_change_although_a_terminal_looks_on() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let line = "agentctl run run -- /bin/sh -c 'echo x; exit 7' | cat";
@@ -123,7 +123,7 @@ fn change(line: &str) -> Option<String> {
 
 #[test]
 fn the_result_is_data_and_the_talk_is_not() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let failed = ["run", "run", "--", "/bin/sh", "-c", "exit 7"];
@@ -148,7 +148,7 @@ fn the_result_is_data_and_the_talk_is_not() {
 
 #[test]
 fn ctrl_c_detaches_and_the_job_goes_on() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);
@@ -178,7 +178,7 @@ fn ctrl_c_detaches_and_the_job_goes_on() {
 
 #[test]
 fn ctrl_c_twice_cancels_the_job() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     let controller = lab.controller("");
     let _worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);
