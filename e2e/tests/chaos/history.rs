@@ -9,8 +9,9 @@ use std::{
 use e2e::Lab;
 use serde_json::{Value, json};
 
-/// Marks its attempt at the beginning and at the end; some leave a detached program behind.
-const SCRIPT: &str = r#"a=${PWD##*/}
+/// Marks its attempt, after which its folder is named, at the beginning and at the end; some leave a
+/// detached program behind.
+const SCRIPT: &str = r#"a=${PWD%/work} a=${a##*/}
 echo "$1 $a begin" >> "$2"
 [ "$4" = nothing ] || setsid sh -c 'sleep 300; :' >/dev/null 2>&1 &
 [ "$3" = 0 ] || sleep "$3"

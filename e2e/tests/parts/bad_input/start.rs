@@ -204,7 +204,7 @@ fn a_worker_with_a_wrong_token_is_told_what_to_do() {
         let line = String::from_utf8(line.stdout).expect("text");
         line.split_whitespace().last().expect("a token").to_owned()
     };
-    let body = serde_json::json!({"token": secret_of(&spent), "name": "two", "labels": {}, "slots": 1});
+    let body = serde_json::json!({"token": proof_of(&spent), "name": "two", "labels": {}, "slots": 1});
     let answer = controller.request("POST", "/v1/workers/join", body.to_string().as_bytes());
     assert!(answer.status < 300, "{answer:?}");
     refused(&join(&spent), 1, &["was used", "agentctl workers join-token"]);
@@ -218,7 +218,8 @@ fn a_worker_with_a_wrong_token_is_told_what_to_do() {
     super::is_online(&controller, &used);
 }
 
-/// The secret within a join token, which is `agj1.URL.FINGERPRINT.SECRET.DIGITS`.
-fn secret_of(token: &str) -> &str {
-    token.split('.').nth(3).expect("five parts")
+/// What a join token proves, of `agj1.URL.FINGERPRINT.ID.SECRET.DIGITS`.
+fn proof_of(token: &str) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    parts[3..5].join(".")
 }
