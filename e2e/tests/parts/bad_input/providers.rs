@@ -113,7 +113,7 @@ fn reason(job: &Value) -> &str {
 
 #[test]
 fn every_trouble_of_a_provider_ends_the_job_with_its_name_and_cause() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     SAMPLES[0].create(&lab.path("repo"));
     let model = ScriptedModel::listening(|call| {
         let found = TROUBLES
@@ -173,7 +173,7 @@ fn task(trouble: &str) -> String {
 
 #[test]
 fn a_busy_provider_is_asked_again_no_sooner_than_it_wants() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     SAMPLES[0].create(&lab.path("repo"));
     let answers = good_answers(&SAMPLES[0]);
     let model = ScriptedModel::start(move |role, before| match before {
@@ -192,7 +192,7 @@ fn a_busy_provider_is_asked_again_no_sooner_than_it_wants() {
 
 #[test]
 fn a_provider_that_wants_an_hour_makes_the_job_wait_and_why_says_until_when() {
-    let lab = Lab::new();
+    let lab = Lab::without_sandbox();
     SAMPLES[0].create(&lab.path("repo"));
     let model = ScriptedModel::start(|_, _| Reply::Status(429, Some(3600)));
     let controller = lab.controller(&config(&lab, &model, 1));
