@@ -96,7 +96,7 @@ fn model_calls(repository: &Path, report: &mut Report) -> anyhow::Result<()> {
         "providers:\n  scripted: {{kind: openai, base_url: \"http://{model}/v1\", api_key: none}}\n\
          models:\n  only: [{{provider: scripted, model: scripted, window: 64000}}]\n"
     ))?;
-    house.join()?;
+    house.join("bench")?;
     let ends = Ends::follow(&house)?;
     let mut http = house.http()?;
     let repo = upload(repository, &mut http)?;

@@ -29,7 +29,7 @@ pub fn measure(jobs: u64, report: &mut Report) -> anyhow::Result<()> {
 
     let mut house = House::open_in(folder)?;
     let start = house.ready_after;
-    house.join()?;
+    house.join("bench-later")?;
     let full = Measured::of(&house)?;
 
     report.group("a history of finished jobs beside an empty one");

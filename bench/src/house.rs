@@ -175,13 +175,14 @@ impl House {
     /// A controller with a worker.
     pub fn with_worker() -> anyhow::Result<Self> {
         let mut house = Self::open()?;
-        house.join()?;
+        house.join("bench")?;
         Ok(house)
     }
 
-    /// Joins and starts the worker; once more after [`House::open_in`], as the ports are others then.
-    pub fn join(&mut self) -> anyhow::Result<()> {
-        self.worker = Some(self.start_worker("bench")?);
+    /// Joins and starts the worker; after [`House::open_in`], where the ports are others than before,
+    /// by a name that the controller does not know yet.
+    pub fn join(&mut self, name: &str) -> anyhow::Result<()> {
+        self.worker = Some(self.start_worker(name)?);
         Ok(())
     }
 
