@@ -41,7 +41,7 @@ pub struct ProviderDefinition {
 
 /// How long a provider may take with one answer, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Timeouts {
     /// From the request to the first piece of the answer: loading a model can take minutes.
     pub first_byte_s: u64,
@@ -77,7 +77,6 @@ impl std::fmt::Debug for ProviderDefinition {
 
 /// One model that may answer, in order of preference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Candidate {
     /// Name of the provider.
     pub provider: String,
@@ -105,7 +104,6 @@ const fn default_window() -> u32 {
 
 /// US dollars per million tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Price {
     /// Fresh input.
     #[serde(default)]

@@ -2,8 +2,8 @@
 //! environment < flags.
 //!
 //! Owns merging, provenance and the errors that name a place; knows nothing of
-//! what the settings mean. A typed struct with `deny_unknown_fields` decides
-//! which keys exist; see [`Settings`].
+//! what the settings mean. The fields of a typed struct decide which keys exist;
+//! see [`Settings`].
 
 mod error;
 mod overrides;

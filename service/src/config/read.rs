@@ -260,6 +260,23 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
+    /// Any key that the struct does not have is a mistake here, also of types that ignore it on the wire.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        if let Value::Map(entries) = &self.value {
+            let unknown = entries.iter().find(|(key, _)| !fields.contains(&key.as_str()));
+            if let Some((key, node)) = unknown {
+                return Err(de::Error::unknown_field(key, fields))
+                    .map_err(|error: ReadError| error.below(key.clone(), node));
+            }
+        }
+        self.deserialize_any(visitor)
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -270,7 +287,7 @@ impl<'de> Deserializer<'de> for &Node {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit
-        unit_struct tuple tuple_struct map struct identifier ignored_any
+        unit_struct tuple tuple_struct map identifier ignored_any
     }
 }
 

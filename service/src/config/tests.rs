@@ -16,7 +16,6 @@ servers: {}
 ";
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Config {
     name: Option<String>,
     http: Http,
@@ -27,21 +26,18 @@ struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Http {
     listen: String,
     tls: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Limits {
     lease_s: u32,
     fast: bool,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Server {
     kind: Kind,
     #[serde(default)]
