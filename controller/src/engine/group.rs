@@ -342,6 +342,10 @@ impl Group {
                 return Err(error);
             }
         };
+        // whoever waits here is told before workers are: what those do then takes the processors
+        for settled in self.settled {
+            settled(&core.world, None);
+        }
         for effect in effects {
             match effect {
                 Effect::Say {
@@ -351,9 +355,6 @@ impl Group {
                 } => core.outlet.say(worker, session, core.epoch, message),
                 Effect::Kick(worker) => core.outlet.kick(worker),
             }
-        }
-        for settled in self.settled {
-            settled(&core.world, None);
         }
         observe::observe(&core.telemetry, &core.world, &self.changes, &events, self.now);
         core.world.forget_ended(&self.changes.ended);

@@ -16,20 +16,29 @@ use crate::orchestrator::{Now, world::Attempt};
 
 use super::{
     StateError, refs,
-    rows::{id, json, maybe_time, ms, text, time, to_json},
+    rows::{id, is_default, json, maybe_time, ms, text, time, to_json},
 };
 
-/// What is never searched for.
+/// What is never searched for. What is as it begins is not written: rows are the half of what a job
+/// costs the disk.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Body {
+    #[serde(skip_serializing_if = "is_default")]
     said: u8,
+    #[serde(skip_serializing_if = "is_default")]
     cancel: Option<CancelReason>,
+    #[serde(skip_serializing_if = "is_default")]
     error: Option<StepError>,
+    #[serde(skip_serializing_if = "is_default")]
     usage: Usage,
+    #[serde(skip_serializing_if = "is_default")]
     model: Option<ModelUsed>,
+    #[serde(skip_serializing_if = "is_default")]
     exit: Option<i32>,
+    #[serde(skip_serializing_if = "is_default")]
     notes: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     late: Option<Box<StepResult>>,
 }
 

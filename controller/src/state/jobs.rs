@@ -17,21 +17,31 @@ use crate::{orchestrator::world::Job, workflow::model::Workflow};
 
 use super::{
     StateError, refs,
-    rows::{id, json, maybe_time, ms, text, time, to_json},
+    rows::{id, is_default, json, maybe_time, ms, text, time, to_json},
 };
 
-/// What is never searched for.
+/// What is never searched for. What is as it begins is not written: rows are the half of what a job
+/// costs the disk.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Body {
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) inputs: Map<String, Value>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) repo: Option<RepoSource>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) base: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) budget: Option<Budget>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) group: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) usage: Usage,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) overdue: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) revived_ms: Option<i64>,
 }
 

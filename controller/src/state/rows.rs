@@ -53,6 +53,11 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("our rows hold only what JSON can say")
 }
 
+/// Whether a field of a document is as it begins, so that it need not be written.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Milliseconds of a time that may be missing.
 pub(super) fn ms(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_millisecond)

@@ -12,27 +12,43 @@ use crate::orchestrator::world::Step;
 
 use super::{
     StateError, refs,
-    rows::{json, maybe_time, ms, text, to_json},
+    rows::{is_default, json, maybe_time, ms, text, to_json},
 };
 
-/// What is never searched for.
+/// What is never searched for. What is as it begins is not written: rows are the half of what a job
+/// costs the disk.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Body {
+    #[serde(skip_serializing_if = "is_default")]
     path: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     needs: Vec<StepKey>,
+    #[serde(skip_serializing_if = "is_default")]
     skipped_by_need: bool,
+    #[serde(skip_serializing_if = "is_default")]
     work_left: u32,
+    #[serde(skip_serializing_if = "is_default")]
     infra_left: u32,
+    #[serde(skip_serializing_if = "is_default")]
     not_before_ms: Option<i64>,
+    #[serde(skip_serializing_if = "is_default")]
     outputs: Map<String, Value>,
+    #[serde(skip_serializing_if = "is_default")]
     workspace: Option<WorkspaceResult>,
+    #[serde(skip_serializing_if = "is_default")]
     error: Option<StepError>,
+    #[serde(skip_serializing_if = "is_default")]
     note: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
     usage: Usage,
+    #[serde(skip_serializing_if = "is_default")]
     round: u32,
+    #[serde(skip_serializing_if = "is_default")]
     last_round: u32,
+    #[serde(skip_serializing_if = "is_default")]
     checkpoint: Option<Checkpoint>,
+    #[serde(skip_serializing_if = "is_default")]
     approval: Option<Wait>,
 }
 

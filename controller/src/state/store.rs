@@ -91,7 +91,8 @@ impl Store {
 
     /// Begins the transaction of a group.
     pub fn begin(&self) -> Result<(), StateError> {
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(())
     }
 
     /// Gives the group up; nothing of it was written.
@@ -128,7 +129,7 @@ impl Store {
             written.push(event);
             seq += 1;
         }
-        self.connection.execute_batch("COMMIT")?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.next_seq = seq;
         Ok(Committed {
             effects,
