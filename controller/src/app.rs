@@ -45,7 +45,7 @@ use crate::{
     seal::Seal,
     state::{Readers, Store, artifacts, meta, workflows},
     telemetry::Telemetry,
-    transport::{Connections, PlainListener, TlsListener},
+    transport::{Bounded, Connections, Places, PlainListener, TlsListener},
     workflow::{catalog::Catalog, prompts::Prompts},
 };
 
@@ -192,18 +192,29 @@ async fn start(
     public.connect(api.clone(), broker.publisher());
     spawn_watchers(config, &broker, &api, tasks);
     spawn_pumps(tasks, &engine, &public, said, (mask, config.mqtt_public_log));
-    let plain = PlainListener::new(listener);
-    tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
-    serve_tls(&mut tls, &mut broker, connections, &api, tasks)?;
+    let places = places(config);
+    serve_plain(listener, places.clone(), &api, tasks);
+    serve_tls(&mut tls, &mut broker, (connections, places), &api, tasks)?;
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
+}
+
+fn places(config: &Config) -> Places {
+    let idle = Duration::from_secs(config.limits.http_idle_s);
+    Places::new(config.limits.http_connections as usize, idle)
+}
+
+/// Opens the door to programs of this machine.
+fn serve_plain(listener: TcpListener, places: Places, api: &Api, tasks: &Tasks) {
+    let plain = Bounded::new(PlainListener::new(listener), places);
+    tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
 }
 
 /// Opens the doors to other machines.
 fn serve_tls(
     tls: &mut Tls,
     broker: &mut Broker,
-    connections: Connections,
+    (connections, places): (Connections, Places),
     api: &Api,
     tasks: &Tasks,
 ) -> anyhow::Result<()> {
@@ -215,6 +226,7 @@ fn serve_tls(
     }
     if let Some(socket) = tls.http.take() {
         let listener = TlsListener::new(socket, tls.http_acceptor()?, connections);
+        let listener = Bounded::new(listener, places);
         tasks.spawn("https", OnExit::StopProcess, server::serve(listener, api.clone()));
     }
     let fresh = tls.serving().keep_fresh(api.clock.clone(), tasks.stop().clone());

@@ -121,6 +121,10 @@ pub struct Limits {
     pub cancel_grace_s: u64,
     /// MQTT connections at a time.
     pub mqtt_connections: u32,
+    /// HTTP connections at a time.
+    pub http_connections: u32,
+    /// How long one stays open without a request.
+    pub http_idle_s: u64,
     /// Largest request body, uploads excepted.
     pub body_bytes: u64,
     /// What is kept of one step's log.
@@ -322,6 +326,8 @@ impl Limits {
             ("check_s", self.check_s, 1, DAY),
             ("cancel_grace_s", self.cancel_grace_s, 0, 3600),
             ("mqtt_connections", u64::from(self.mqtt_connections), 1, 10_000),
+            ("http_connections", u64::from(self.http_connections), 8, 10_000),
+            ("http_idle_s", self.http_idle_s, 20, 86_400),
             ("body_bytes", self.body_bytes, 1024, 1 << 30),
             ("log_bytes", self.log_bytes, 65_536, TIB),
             ("blob_bytes", self.blob_bytes, 65_536, TIB),

@@ -265,6 +265,10 @@ pub fn methods_of(path: &str) -> String {
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
+    // blobs stream to the disk; a piece of a log is read whole
+    let log = Router::new()
+        .route("/v1/attempts/{attempt}/log", patch(logs::upload))
+        .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit));
     let uploads = Router::new()
         .route(
             "/v1/blobs/{sha256}",
@@ -272,7 +276,7 @@ pub fn router(api: Api) -> Router {
                 .head(artifacts::blob_offset)
                 .patch(artifacts::upload_blob),
         )
-        .route("/v1/attempts/{attempt}/log", patch(logs::upload))
+        .merge(log)
         .layer(DefaultBodyLimit::max(MAX_UPLOAD_CHUNK));
     let limit = api.body_limit;
     Router::new()

@@ -3,6 +3,7 @@
 //!
 //! Knows certificates by their fingerprint and nothing of whom they belong to.
 
+mod bounded;
 mod connections;
 mod handshake;
 mod listener;
@@ -10,6 +11,7 @@ mod peer;
 mod waiting;
 
 pub use self::{
+    bounded::{Bounded, Placed, Places},
     connections::{Connection, Connections},
     handshake::{Acceptor, HandshakeError},
     listener::{Cuttable, PlainListener, TlsListener},
