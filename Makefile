@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim chaos overload demo bench dev
+.PHONY: help build check fmt test sim chaos overload demo bench dev arm64 packages packages-check
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## agentd, agent-worker and agentctl for use
 	$(CARGO) build --release --locked $(BINARIES)
@@ -18,8 +18,11 @@ check: ## format, lints, documentation, scripts and (where cargo-deny is there) 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/install.sh deploy/debian/*.p* .ci/run; \
 	else echo "SKIP scripts: shellcheck is not installed"; fi
+	@scripts/units.sh
+	@if command -v hadolint >/dev/null; then hadolint deploy/Dockerfile; \
+	else echo "SKIP deploy/Dockerfile: hadolint is not installed"; fi
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
 	else echo "SKIP dependencies: cargo-deny is not installed"; fi
 
@@ -44,6 +47,15 @@ chaos: ## faults on the real binaries, many times each (an hour or more); AGENTD
 overload: ## more than it can take: 1 GB of output, readers that never read, storms (some minutes); AGENTD_OVERLOAD=… sets how many percent of it
 	$(CARGO) build --workspace --bins --locked
 	AGENTD_OVERLOAD=$(or $(AGENTD_OVERLOAD),100) $(CARGO) test --locked -p e2e --test overload -- --nocapture --test-threads 1
+
+arm64: ## the same programs for 64-bit ARM, such as a Raspberry Pi
+	scripts/arm64.sh
+
+packages: ## .deb packages and tarballs in target/packages; ARCH=amd64 or ARCH=arm64 for one alone
+	scripts/packages.sh $(ARCH)
+
+packages-check: ## packages in a fresh Debian, as root: install, upgrade, remove, purge (some minutes); ARCH=arm64 for that
+	scripts/packages-check.sh $(ARCH)
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo
