@@ -88,8 +88,7 @@ impl Draft<'_> {
         let Some(worker) = self.world.workers.get_mut(&id) else {
             return;
         };
-        worker.live = false;
-        worker.closed = None;
+        // it stays connected until its connection is closed: the commit may still be refused
         worker.state = WorkerState::Offline;
         let name = worker.name.clone();
         self.event(
