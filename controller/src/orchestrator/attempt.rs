@@ -279,10 +279,16 @@ impl Draft<'_> {
         }
     }
 
-    /// Rule 7.
+    /// Rule 7. The worker is as suspect as the attempt until it says anything, though its connection may
+    /// look alive: an offer that it cannot hear would supersede what is still to come from it.
     fn lease_due(&mut self, job: JobId, key: &StepKey) {
         let grace = self.grace_ms(job, key);
         self.suspect(job, key, grace);
+        let id = self.current_mut(job, key).worker;
+        let worker = self.world.workers.get(&id);
+        if worker.is_some_and(|worker| worker.state == WorkerState::Online) {
+            self.set_worker_state(id, WorkerState::Suspect);
+        }
     }
 
     /// The attempt becomes suspect and may come back within the grace.

@@ -70,11 +70,6 @@ fn offered_from(sim: &Sim) -> Option<u64> {
     assign.checkpoint.as_ref().map(|checkpoint| checkpoint.seq)
 }
 
-fn lose(sim: &mut Sim) {
-    sim.pass(45_000);
-    sim.pass(120_000);
-}
-
 #[test]
 fn rule_6c_only_a_later_checkpoint_of_the_current_attempt_is_stored() {
     let (mut sim, worker, job, attempt) = running("");
@@ -85,7 +80,7 @@ fn rule_6c_only_a_later_checkpoint_of_the_current_attempt_is_stored() {
     }
     assert_eq!(stored(&sim, job), Some(2));
     assert_eq!(sim.job(job).usage, used(2), "only what was stored is charged");
-    lose(&mut sim);
+    sim.lose(job, "a");
     assert_ne!(sim.current(job, "a").id, attempt);
     let refused = sim.from(worker, checkpoint(attempt, 3, 3));
     assert_eq!(refused, Err(Refusal::StaleAttempt));
@@ -95,7 +90,7 @@ fn rule_6c_only_a_later_checkpoint_of_the_current_attempt_is_stored() {
 fn the_next_attempt_goes_on_from_the_checkpoint_and_pays_for_its_own_turns_alone() {
     let (mut sim, worker, job, attempt) = running("");
     sim.from(worker, checkpoint(attempt, 2, 2)).expect("stored");
-    lose(&mut sim);
+    sim.lose(job, "a");
     assert_eq!(offered_from(&sim), Some(2));
     let second = sim.accept(job, "a");
     sim.from(worker, checkpoint(second, 3, 1)).expect("stored");
@@ -110,7 +105,7 @@ fn the_next_attempt_goes_on_from_the_checkpoint_and_pays_for_its_own_turns_alone
 fn a_checkpoint_of_a_lost_attempt_that_nothing_superseded_counts() {
     let (mut sim, worker, job, attempt) = running("");
     sim.decide(Event::PauseDispatch(true)).expect("paused");
-    lose(&mut sim);
+    sim.lose(job, "a");
     sim.from(worker, checkpoint(attempt, 1, 1)).expect("stored");
     assert_eq!(
         sim.states(job, "a").2,
@@ -125,7 +120,7 @@ fn a_checkpoint_of_a_lost_attempt_that_nothing_superseded_counts() {
 fn with_retry_every_attempt_begins_anew() {
     let (mut sim, worker, job, attempt) = running("on_lost: retry");
     sim.from(worker, checkpoint(attempt, 5, 5)).expect("stored");
-    lose(&mut sim);
+    sim.lose(job, "a");
     assert_eq!(offered_from(&sim), None);
     let second = sim.accept(job, "a");
     sim.from(worker, checkpoint(second, 1, 1)).expect("stored");
@@ -136,7 +131,7 @@ fn with_retry_every_attempt_begins_anew() {
 fn with_park_a_person_decides_and_nothing_is_lost() {
     let (mut sim, worker, job, attempt) = running("on_lost: park");
     sim.from(worker, checkpoint(attempt, 2, 2)).expect("stored");
-    lose(&mut sim);
+    sim.lose(job, "a");
     assert_eq!(
         sim.states(job, "a"),
         (JobState::Parked, StepState::Parked, AttemptState::Lost)

@@ -30,8 +30,7 @@ fn used(tokens: u64) -> serde_json::Value {
 #[test]
 fn superseded_work_is_charged_to_its_step_and_job() {
     let (mut sim, _, job, first) = running();
-    sim.pass(45_000);
-    sim.pass(120_000);
+    sim.lose(job, "a");
     assert_ne!(sim.current(job, "a").id, first, "superseded");
     sim.result(job, "a", first, json!({"usage": used(30)}))
         .expect("kept");

@@ -87,8 +87,7 @@ fn failed_in_its_block() -> (Sim, JobId, AttemptId) {
     sim.online("w1", 4);
     let job = sim.submit(NESTED);
     let first = sim.accept(job, "cycle#1/edit");
-    sim.pass(45_000);
-    sim.pass(120_000);
+    sim.lose(job, "cycle#1/edit");
     sim.result(job, "cycle#1/edit", first, json!({"outputs": {"n": 7}}))
         .expect("kept");
     sim.finish(job, "cycle#1/edit", failed("spec")).expect("applied");
@@ -133,8 +132,7 @@ fn a_salvage_is_refused_where_later_work_rests_on_another_result() {
     sim.online("w1", 4);
     let job = sim.submit(&yaml);
     let first = sim.accept(job, "cycle#1/edit");
-    sim.pass(45_000);
-    sim.pass(120_000);
+    sim.lose(job, "cycle#1/edit");
     sim.result(job, "cycle#1/edit", first, json!({})).expect("kept");
     sim.finish(job, "cycle#1/edit", failed("spec")).expect("applied");
     sim.finish(job, "cycle#1/test", json!({})).expect("applied");

@@ -43,8 +43,7 @@ fn running() -> (Sim, WorkerId, JobId, AttemptId) {
 fn lost() -> (Sim, WorkerId, JobId, AttemptId) {
     let (mut sim, worker, job, attempt) = running();
     sim.decide(Event::PauseDispatch(true)).expect("paused");
-    sim.pass(45_000);
-    sim.pass(120_000);
+    sim.lose(job, "a");
     (sim, worker, job, attempt)
 }
 
@@ -190,11 +189,23 @@ fn rule_7_a_lease_that_runs_out_makes_the_attempt_suspect() {
 }
 
 #[test]
+fn rules_7_and_8_a_silent_worker_is_offered_nothing_before_it_says_something() {
+    let (mut sim, worker, job, attempt) = running();
+    sim.pass(45_000);
+    assert_eq!(sim.worker(worker).state, WorkerState::Suspect);
+    sim.pass(120_000);
+    assert_eq!(sim.states(job, "a").1, StepState::Ready);
+    sim.from(worker, renew(attempt)).expect("heard");
+    assert_eq!(sim.current(job, "a").id, attempt, "it was not superseded");
+    assert_eq!(sim.states(job, "a").2, AttemptState::Running);
+    assert_eq!(sim.worker(worker).state, WorkerState::Online);
+}
+
+#[test]
 fn rule_8_losses_end_in_a_parked_job_and_a_resume_goes_on() {
     let (mut sim, _, job, _) = running();
     for _ in 0..=sim.world.limits.infra_retries {
-        sim.pass(45_000);
-        sim.pass(120_000);
+        sim.lose(job, "a");
         if sim.step(job, "a").state == StepState::Offered {
             sim.accept(job, "a");
         }
@@ -293,8 +304,7 @@ fn rule_9_the_late_result_of_a_parked_step_lets_its_job_go_on() {
     sim.online("w1", 1);
     let job = sim.submit(&two);
     let attempt = sim.accept(job, "a");
-    sim.pass(45_000);
-    sim.pass(120_000);
+    sim.lose(job, "a");
     assert_eq!(
         sim.states(job, "a"),
         (JobState::Parked, StepState::Parked, AttemptState::Lost)
@@ -566,6 +576,8 @@ fn a_removed_worker_loses_its_attempts_at_once_and_is_not_heard_again() {
     sim.decide(Event::WorkerWanted { worker, wanted })
         .expect("removed");
     assert_eq!(sim.said(), ["kick"]);
+    // should the disk refuse this, its connection is what it was
+    assert!(sim.worker(worker).live);
     assert_eq!(sim.states(job, "a").2, AttemptState::Lost);
     assert_eq!(sim.worker(worker).used, 0);
     let mut says = hello(1);

@@ -241,6 +241,14 @@ impl Sim {
         attempt
     }
 
+    /// A step's lease and grace pass in silence; then its worker is there, and knows nothing of it.
+    pub(crate) fn lose(&mut self, id: JobId, key: &str) {
+        self.pass(45_000);
+        self.pass(120_000);
+        let worker = self.current(id, key).worker;
+        self.from(worker, idle()).expect("heard");
+    }
+
     pub(crate) fn finish(&mut self, id: JobId, key: &str, result: Value) -> Result<(), Refusal> {
         let attempt = self.current(id, key).id;
         self.result(id, key, attempt, result)
@@ -415,6 +423,14 @@ pub(crate) fn accept(attempt: AttemptId) -> FromWorker {
 pub(crate) fn renew(attempt: AttemptId) -> FromWorker {
     FromWorker::Renew(protocol::message::Renew {
         attempts: vec![attempt],
+        load: Load::default(),
+    })
+}
+
+/// A sign of life of a worker that executes nothing.
+fn idle() -> FromWorker {
+    FromWorker::Renew(protocol::message::Renew {
+        attempts: vec![],
         load: Load::default(),
     })
 }
