@@ -163,8 +163,9 @@ impl Machine {
                 self.held.insert(attempt, Held::Acked);
                 vec![Effect::Settled(attempt), Effect::Write(Record::Acked { attempt })]
             }
-            Some(Held::Acked) => vec![Effect::Settled(attempt)],
-            _ => ignored(Ignored::NotApplicable),
+            // one that was read again may still be said when the journal forgets its attempt
+            Some(Held::Acked) | None => vec![Effect::Settled(attempt)],
+            Some(_) => ignored(Ignored::NotApplicable),
         }
     }
 

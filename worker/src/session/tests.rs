@@ -567,3 +567,18 @@ proptest! {
         world.hello()?;
     }
 }
+
+#[test]
+fn a_result_that_is_said_again_ends_with_its_ack_even_if_the_journal_forgot_it() {
+    let mut machine = connected();
+    start(&mut machine, 1);
+    machine.step(Input::Ended(result(1, Outcome::Ok)), 10);
+    machine.step(Input::ResultWritten(attempt(1)), 10);
+    hear(&mut machine, ack(1, AckVerdict::Applied));
+    let again = hear(&mut machine, assign(1));
+    assert_eq!(again, [Effect::Recall(attempt(1))]);
+    machine.step(Input::Forgotten(vec![attempt(1)]), 10);
+    machine.step(Input::Recalled(result(1, Outcome::Ok)), 10);
+    let effects = hear(&mut machine, ack(1, AckVerdict::Applied));
+    assert_eq!(effects, [Effect::Settled(attempt(1))]);
+}
