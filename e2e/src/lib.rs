@@ -5,6 +5,7 @@
 //! conditions with [`eventually`].
 
 pub mod answers;
+pub mod chance;
 pub mod damage;
 pub mod fixture;
 pub mod held;
@@ -21,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use chance::Chance;
 pub use lab::{Controller, Lab, Worker, machine_has_a_sandbox};
 
 /// How long a test waits for something that must happen.

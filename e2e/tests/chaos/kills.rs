@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{orphans::Orphans, say, scene::Scene, size, spread, start};
+use crate::{orphans::Orphans, say, scene::Scene, size, spread, start, strace};
 
 /// A short lease and grace, and no step that parks because its worker was killed too often.
 const KILLED_OFTEN: &str =
@@ -92,8 +92,7 @@ const POINTS: [&str; 5] = ["fdatasync", "pwrite64", "sendto", "fsync", "rename"]
 
 #[test]
 fn a_controller_killed_before_any_call_of_the_system_loses_nothing() {
-    if !e2e::repo::has("strace") {
-        e2e::skip("strace is not installed: kills at chosen calls of the system were not tested");
+    if !strace::is_here("kills at chosen calls of the system") {
         return;
     }
     let mut scene = Scene::new("");
@@ -101,21 +100,9 @@ fn a_controller_killed_before_any_call_of_the_system_loses_nothing() {
     let mut hit = 0;
     for number in 0..size(8, 200) {
         let point = POINTS[number as usize % POINTS.len()];
-        let inject = format!("inject={point}:signal=KILL:when={}", 1 + scene.dice.below(40));
-        let trace = format!("trace={point}");
+        let fault = format!("signal=KILL:when={}", 1 + scene.dice.below(40));
         scene.controller.kill();
-        scene.controller.run_through(&[
-            "strace",
-            "-D",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ]);
+        strace::inject(&mut scene.controller, point, &fault);
         scene.controller.spawn();
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(4) {

@@ -6,8 +6,8 @@
 //! of it. `AGENTD_SEED` repeats the faults of a run, as far as real processes repeat.
 
 mod clocks;
-mod dice;
 mod disk;
+mod forged;
 mod frozen;
 mod history;
 mod kills;
@@ -19,6 +19,7 @@ mod room;
 mod scene;
 mod stops;
 mod storm;
+mod strace;
 mod syncs;
 mod verdict;
 
@@ -34,6 +35,13 @@ fn size(short: u64, whole: u64) -> u64 {
     let percent = std::env::var("AGENTD_CHAOS").ok();
     let percent: Option<u64> = percent.map(|text| text.parse().expect("AGENTD_CHAOS is a percentage"));
     percent.map_or(short, |percent| (whole * percent / 100).max(short))
+}
+
+/// The seed of `AGENTD_SEED`, else a new one.
+fn seed() -> u64 {
+    let given = std::env::var("AGENTD_SEED").ok();
+    let given = given.map(|text| text.parse().expect("AGENTD_SEED is a number"));
+    given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0)
 }
 
 /// SHA-256 as the API writes it.

@@ -2,11 +2,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use e2e::{Controller, Lab, Worker};
+use e2e::{Chance, Controller, Lab, Worker};
 
 use crate::{
-    dice::Dice,
     history::History,
+    seed,
     storm::{Storm, Weather},
     verdict::Verdict,
 };
@@ -19,8 +19,8 @@ pub(crate) struct Scene {
     pub(crate) controller: Controller,
     pub(crate) workers: Vec<Worker>,
     pub(crate) history: Arc<History>,
-    pub(crate) dice: Dice,
-    seed: u64,
+    pub(crate) dice: Chance,
+    pub(crate) seed: u64,
     /// Last, so that its files are there as long as anybody writes or reads them.
     _lab: Lab,
 }
@@ -34,8 +34,7 @@ impl Scene {
 
     /// With the controller's state in this folder.
     pub(crate) fn at(lab: Lab, state: &Path, config: &str) -> Self {
-        let dice = Dice::new();
-        let seed = dice.seed();
+        let seed = seed();
         let controller = lab.controller_at(state, config);
         let workers = ["one", "two"].map(|name| lab.worker(&controller, name)).into();
         let history = Arc::new(History::new(&lab));
@@ -43,7 +42,7 @@ impl Scene {
             controller,
             workers,
             history,
-            dice,
+            dice: Chance::new(seed),
             seed,
             _lab: lab,
         }
@@ -59,11 +58,21 @@ impl Scene {
         Storm::begin(&self.controller, &self.history, &mut self.dice, weather)
     }
 
-    /// Waits for every job, stops the controller and judges.
-    pub(crate) fn end(mut self, storm: Storm) -> Verdict {
+    /// Waits for every job and stops the controller.
+    pub(crate) fn calm(&mut self, storm: Storm) {
         storm.end(PATIENCE);
         self.controller.stop();
-        let verdict = Verdict::of(&self.history, &self.controller.state);
+    }
+
+    /// What comes out when what was told is compared with what is there.
+    pub(crate) fn judge(&self) -> Verdict {
+        Verdict::of(&self.history, &self.controller.state)
+    }
+
+    /// Waits for every job, and nothing may be wrong.
+    pub(crate) fn end(mut self, storm: Storm) -> Verdict {
+        self.calm(storm);
+        let verdict = self.judge();
         verdict.passes(self.seed);
         verdict
     }

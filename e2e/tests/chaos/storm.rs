@@ -13,12 +13,12 @@ use std::{
 };
 
 use e2e::{
-    Controller,
+    Chance, Controller,
     http::{self, Answer},
 };
 use serde_json::Value;
 
-use crate::{dice::Dice, hash, history::History};
+use crate::{hash, history::History};
 
 /// Jobs of one client that may be open; then it waits for the oldest.
 const OPEN: usize = 8;
@@ -76,7 +76,7 @@ impl Storm {
     pub(crate) fn begin(
         controller: &Controller,
         history: &Arc<History>,
-        dice: &mut Dice,
+        dice: &mut Chance,
         weather: Weather,
     ) -> Self {
         let (stop, target) = (Arc::new(AtomicBool::new(false)), Target::of(controller));
@@ -140,7 +140,7 @@ struct Client {
     target: Target,
     history: Arc<History>,
     stop: Arc<AtomicBool>,
-    dice: Dice,
+    dice: Chance,
     weather: Weather,
 }
 
@@ -200,7 +200,7 @@ impl Client {
 
     fn upload(&mut self) {
         let size = 1 + self.dice.below(20_000) as usize;
-        let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.next() as u8)
+        let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.draw() as u8)
             .take(size)
             .collect();
         let sha256 = hash(&bytes);

@@ -1,11 +1,10 @@
 //! Syncs that fail: what the disk did not confirm is not acknowledged.
 
-use crate::{say, scene::Scene, size, start};
+use crate::{say, scene::Scene, size, start, strace};
 
 #[test]
 fn a_sync_that_fails_is_never_acknowledged() {
-    if !e2e::repo::has("strace") {
-        e2e::skip("strace is not installed: failing syncs were not tested");
+    if !strace::is_here("failing syncs") {
         return;
     }
     let mut scene = Scene::new("");
@@ -13,20 +12,8 @@ fn a_sync_that_fails_is_never_acknowledged() {
     for _ in 0..size(2, 40) {
         scene.controller.kill();
         let (first, step) = (2 + scene.dice.below(20), 2 + scene.dice.below(8));
-        let inject = format!("inject=fsync,fdatasync:error=EIO:when={first}+{step}");
-        let trace = "trace=fsync,fdatasync";
-        scene.controller.run_through(&[
-            "strace",
-            "-D",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            trace,
-            "-e",
-            &inject,
-        ]);
+        let fault = format!("error=EIO:when={first}+{step}");
+        strace::inject(&mut scene.controller, "fsync,fdatasync", &fault);
         // its very start may be refused, and that is right
         scene.controller.spawn();
         scene.dice.pause(1500, 2500);

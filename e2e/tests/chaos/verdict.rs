@@ -17,6 +17,7 @@ use crate::{
 /// What the tables hold about one attempt.
 struct Attempt {
     job: Uuid,
+    number: u64,
     state: String,
 }
 
@@ -85,6 +86,11 @@ impl Verdict {
         assert!(self.accepted > 0, "nothing was accepted");
     }
 
+    /// What is wrong.
+    pub(crate) fn complaints(&self) -> &[String] {
+        &self.wrong
+    }
+
     /// How many attempts ran beside the first ones.
     pub(crate) const fn ran_again(&self) -> usize {
         self.ran_again
@@ -138,21 +144,29 @@ impl Verdict {
         }
     }
 
-    /// A step has one attempt that succeeded, and the event log says so once.
+    /// The newest attempt of a step has succeeded, no other one has, and the event log says so once.
     fn applied_once(&mut self, tables: &Connection, attempts: &BTreeMap<Uuid, Attempt>) {
-        let mut applied: BTreeMap<Uuid, u32> = BTreeMap::new();
-        for attempt in attempts.values().filter(|attempt| attempt.state == "succeeded") {
-            *applied.entry(attempt.job).or_default() += 1;
+        let (mut applied, mut newest) = (BTreeMap::<Uuid, Vec<u64>>::new(), BTreeMap::<Uuid, u64>::new());
+        for attempt in attempts.values() {
+            let last = newest.entry(attempt.job).or_default();
+            *last = attempt.number.max(*last);
+            let applied = applied.entry(attempt.job).or_default();
+            applied.extend((attempt.state == "succeeded").then_some(attempt.number));
         }
         self.attempts = attempts.len();
         self.lost = attempts
             .values()
             .filter(|attempt| attempt.state == "lost")
             .count();
-        let wrong: Vec<_> = applied.iter().filter(|(_, count)| **count != 1).collect();
-        self.expect(wrong.is_empty(), || {
-            format!("results applied more than once: {wrong:?}")
-        });
+        for (job, numbers) in &mut applied {
+            numbers.sort_unstable();
+            self.expect(numbers.len() == 1, || {
+                format!("of the attempts of job {job} the results of {numbers:?} were applied")
+            });
+            self.expect(numbers.last() == newest.get(job), || {
+                format!("a superseded result was applied to job {job}")
+            });
+        }
         for (what, column) in [("step_state", "step"), ("job_state", "NULL")] {
             let sql = format!(
                 "SELECT number, count(*) FROM events WHERE kind = '{what}' \
@@ -257,13 +271,14 @@ impl Verdict {
 }
 
 fn attempts(tables: &Connection) -> BTreeMap<Uuid, Attempt> {
-    let sql = "SELECT id, job, state FROM attempts";
+    let sql = "SELECT id, job, number, state FROM attempts";
     let rows = all(tables, sql, |row| {
         Ok((
             id(row, 0)?,
             Attempt {
                 job: id(row, 1)?,
-                state: row.get(2)?,
+                number: number(row, 2)?,
+                state: row.get(3)?,
             },
         ))
     });
