@@ -36,8 +36,8 @@ test: ## install what the tests need, then check and test everything
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" scripts/test.sh
 
 sim: ## a million random schedules of both sides, and the exhaustive model of the lease; AGENTD_SEED=… replays one, AGENTD_SCHEDULES=… sets how many
-	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p e2e --test sim -- --nocapture
-	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --release --locked -p controller --lib orchestrator::tests::walk
+	AGENTD_SCHEDULES=$(or $(AGENTD_SCHEDULES),1000000) $(CARGO) test --config e2e/tests/sim/optimized.toml \
+		--workspace --locked --test sim -- $(if $(AGENTD_SEED),schedules) --nocapture --test-threads 1
 
 chaos: ## faults on the real binaries, many times each (an hour or more); AGENTD_CHAOS=… sets how many percent of it, AGENTD_SEED=… repeats
 	scripts/test-deps.sh

@@ -94,8 +94,8 @@ enum Next {
 }
 
 impl Draft<'_> {
-    /// Moves the job's graph as far as it goes without anybody's help.
-    pub(super) fn settle(&mut self, id: JobId) {
+    /// Moves the job's graph as far as it goes without anybody's help; once more changes nothing.
+    pub fn settle(&mut self, id: JobId) {
         if self.world.jobs.get(&id).is_none_or(|job| job.state.is_terminal()) {
             return;
         }

@@ -7,4 +7,3 @@ mod late;
 mod revival;
 mod rules;
 pub(crate) mod sim;
-mod walk;

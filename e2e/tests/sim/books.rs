@@ -1,6 +1,6 @@
 //! What must hold after every commit, compared with the commit before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use controller::orchestrator::{
     Changes, Now, World,
@@ -9,10 +9,12 @@ use controller::orchestrator::{
     world::{Attempt, Job, Step},
 };
 use protocol::{
-    id::{AttemptId, JobId},
+    approval::Answer,
+    id::{AttemptId, JobId, WorkerId},
     job::{JobState, StepKey},
     step::{AttemptState, StepState},
     usage::Usage,
+    worker::WorkerState,
 };
 
 use crate::tables::Tables;
@@ -24,63 +26,82 @@ const ALL_EVERY: u64 = 16;
 struct Seen {
     state: JobState,
     usage: Usage,
-    steps: HashMap<StepKey, SeenStep>,
+    steps: Vec<SeenStep>,
 }
 
 struct SeenStep {
+    key: StepKey,
     state: StepState,
+    decided: Option<Answer>,
     attempts: Vec<(AttemptId, AttemptState, bool)>,
+}
+
+/// What led to a commit, as far as it allows what nothing else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A person brought this job back.
+    Revival(JobId),
+    /// This worker said something.
+    Word(WorkerId),
+    Other,
 }
 
 #[derive(Default)]
 pub(crate) struct Books {
     seen: BTreeMap<JobId, Seen>,
+    online: BTreeSet<WorkerId>,
     charged: Usage,
     checks: u64,
 }
 
 impl Books {
-    /// After a commit of `changes`; `revived` is the job that a person brought back. Jobs that the changes do
-    /// not name are looked at now and then, since they should be as they were.
+    /// After a commit of `changes`. Jobs that the changes do not name are looked at now and then, since they
+    /// should be as they were.
     pub(crate) fn check(
         &mut self,
         world: &World,
         tables: &Tables,
         changes: &Changes,
-        revived: Option<JobId>,
+        cause: Cause,
         now: Now,
     ) {
         self.charged += changes.used;
+        self.check_online(world, cause);
         self.checks += 1;
         let all = self.checks.is_multiple_of(ALL_EVERY);
+        if changes.is_empty() && !all {
+            return;
+        }
         let named = self.named(world, changes);
         for job in world.jobs.values().filter(|job| all || named.contains(&job.id)) {
             if let Some(before) = self.seen.get(&job.id) {
-                compare(before, job, revived == Some(job.id));
+                compare(before, job, cause == Cause::Revival(job.id));
+                check_suspects(world, before, job);
             }
-            job.steps.iter().for_each(|step| check_step(world, job, step));
-            check_usage(job);
+            check_job(world, job, now);
             let row = tables.head_of(job.id);
             let written = row.is_some_and(|row| row.state == job.state && row.usage == job.usage);
             assert!(written, "job {} is not on disk as it is", job.number);
-            if job.state.is_terminal() {
-                let open = job.steps.iter().find(|step| !step.state.is_terminal());
-                assert!(
-                    open.is_none(),
-                    "job {} has ended and {:?} has not",
-                    job.number,
-                    open
-                );
-            } else {
-                explained(world, job, now.mono);
-            }
-            self.seen.insert(job.id, Seen::of(job));
+            self.see(job);
         }
         check_groups(world);
         check_slots(world);
+        check_ready(world);
         let mut sum = Usage::default();
         self.seen.values().for_each(|job| sum += job.usage);
         assert_eq!(self.charged, sum, "what was charged is what the jobs used");
+    }
+
+    /// A worker is online, and may be offered something, only after it has said something itself.
+    fn check_online(&mut self, world: &World, cause: Cause) {
+        for worker in world.workers.values() {
+            let (id, name) = (worker.id, &worker.name);
+            if worker.state != WorkerState::Online {
+                self.online.remove(&id);
+            } else if self.online.insert(id) {
+                assert_eq!(cause, Cause::Word(id), "{name} came online and had said nothing");
+            }
+        }
     }
 
     fn named(&self, world: &World, changes: &Changes) -> BTreeSet<JobId> {
@@ -92,19 +113,61 @@ impl Books {
         named
     }
 
+    fn see(&mut self, job: &Job) {
+        let seen = self.seen.entry(job.id).or_insert_with(|| Seen {
+            state: job.state,
+            usage: job.usage,
+            steps: vec![],
+        });
+        (seen.state, seen.usage) = (job.state, job.usage);
+        for (index, step) in job.steps.iter().enumerate() {
+            let at = seen.place_of(index, &step.key).unwrap_or_else(|| {
+                seen.steps.push(SeenStep {
+                    key: step.key.clone(),
+                    state: step.state,
+                    decided: None,
+                    attempts: vec![],
+                });
+                seen.steps.len() - 1
+            });
+            let was = &mut seen.steps[at];
+            (was.state, was.decided) = (step.state, decided(step));
+            was.attempts.clear();
+            was.attempts.extend(step.attempts.iter().map(print));
+        }
+    }
+
     /// The world was read anew from the tables: what was never committed is forgotten.
     pub(crate) fn look_again(&mut self, world: &World) {
+        let online = world
+            .workers
+            .values()
+            .filter(|worker| worker.state == WorkerState::Online);
+        self.online = online.map(|worker| worker.id).collect();
         for job in world.jobs.values() {
             let Some(before) = self.seen.get(&job.id) else {
                 panic!("job {} is on disk and was never committed", job.number);
             };
             assert_eq!(before.state, job.state, "job {} after a start", job.number);
             assert_eq!(before.usage, job.usage, "job {} after a start", job.number);
-            for step in &job.steps {
-                let was = before.steps.get(&step.key).expect("steps are only added");
-                assert_eq!(was.state, step.state, "step {} after a start", step.key);
-                let now = SeenStep::of(step);
-                assert_eq!(was.attempts, now.attempts, "step {} after a start", step.key);
+            assert_eq!(
+                before.steps.len(),
+                job.steps.len(),
+                "job {} after a start",
+                job.number
+            );
+            for (index, step) in job.steps.iter().enumerate() {
+                let was = before.place_of(index, &step.key).expect("steps are only added");
+                let was = &before.steps[was];
+                let (then, now) = ((was.state, was.decided), (step.state, decided(step)));
+                assert_eq!(then, now, "step {} after a start", step.key);
+                assert!(
+                    was.attempts.iter().copied().eq(step.attempts.iter().map(print)),
+                    "step {} after a start: {:?}, was {:?}",
+                    step.key,
+                    step.attempts,
+                    was.attempts
+                );
             }
         }
         let open = self.seen.iter().filter(|(_, job)| !job.state.is_terminal());
@@ -114,24 +177,22 @@ impl Books {
     }
 }
 
-impl SeenStep {
-    fn of(step: &Step) -> Self {
-        let attempts = step.attempts.iter();
-        let attempts = attempts.map(|attempt| (attempt.id, attempt.state, attempt.recorded));
-        Self {
-            state: step.state,
-            attempts: attempts.collect(),
-        }
-    }
+fn print(attempt: &Attempt) -> (AttemptId, AttemptState, bool) {
+    (attempt.id, attempt.state, attempt.recorded)
+}
+
+/// What somebody, or the end of that person's time, has decided about a step.
+fn decided(step: &Step) -> Option<Answer> {
+    let wait = step.approval.as_ref()?;
+    wait.decided.as_ref().map(|decided| decided.answer)
 }
 
 impl Seen {
-    fn of(job: &Job) -> Self {
-        let steps = job.steps.iter();
-        Self {
-            state: job.state,
-            usage: job.usage,
-            steps: steps.map(|step| (step.key.clone(), SeenStep::of(step))).collect(),
+    /// Where a step stands that is most likely the one at `index`.
+    fn place_of(&self, index: usize, key: &StepKey) -> Option<usize> {
+        match self.steps.get(index) {
+            Some(step) if step.key == *key => Some(index),
+            _ => self.steps.iter().position(|step| step.key == *key),
         }
     }
 }
@@ -144,45 +205,113 @@ fn compare(before: &Seen, job: &Job, revived: bool) {
         "job {} went from {was} to {is}",
         job.number
     );
-    for (key, was) in &before.steps {
-        let what = format_args!("step {key} of job {}", job.number).to_string();
-        let Some(step) = job.step(key) else {
-            panic!("{what} is gone");
+    for (index, was) in before.steps.iter().enumerate() {
+        let what = || format!("step {} of job {}", was.key, job.number);
+        let same_place = job.steps.get(index).filter(|step| step.key == was.key);
+        let Some(step) = same_place.or_else(|| job.step(&was.key)) else {
+            panic!("{} is gone", what());
         };
         let again = revived || !was.state.is_terminal() || was.state == step.state;
-        assert!(again, "{what} went from {} to {}", was.state, step.state);
+        assert!(again, "{} went from {} to {}", what(), was.state, step.state);
+        let stands = revived || was.decided.is_none() || was.decided == decided(step);
+        assert!(stands, "{}: a decision was taken back", what());
         for (index, (id, state, recorded)) in was.attempts.iter().enumerate() {
             let now = &step.attempts[index];
-            assert_eq!(now.id, *id, "{what}: attempts are only added");
-            assert!(now.recorded || !recorded, "{what}: a result was forgotten");
+            assert_eq!(now.id, *id, "{}: attempts are only added", what());
+            assert!(now.recorded || !recorded, "{}: a result was forgotten", what());
             if now.state == *state {
                 continue;
             }
             let counts = index + 1 == was.attempts.len();
+            let is = now.state;
             assert!(
                 counts,
-                "{what}: a superseded attempt went from {state} to {}",
-                now.state
+                "{}: a superseded attempt went from {state} to {is}",
+                what()
             );
             let may = state.is_open() || *state == AttemptState::Lost;
-            assert!(may, "{what}: an ended attempt went from {state} to {}", now.state);
+            assert!(may, "{}: an ended attempt went from {state} to {is}", what());
         }
     }
 }
 
+/// A lease that runs out makes its worker as suspect as the attempt: what it might still say would be
+/// superseded by an offer that it cannot hear.
+fn check_suspects(world: &World, before: &Seen, job: &Job) {
+    for (index, was) in before.steps.iter().enumerate() {
+        let same_place = job.steps.get(index).filter(|step| step.key == was.key);
+        let current = same_place.and_then(Step::current);
+        let known = current.and_then(|current| was.attempts.iter().find(|(id, ..)| *id == current.id));
+        if let (Some(current), Some((_, AttemptState::Running, _))) = (current, known)
+            && current.state == AttemptState::Suspect
+        {
+            let online = world.workers.get(&current.worker).map(|worker| worker.state);
+            assert_ne!(
+                online,
+                Some(WorkerState::Online),
+                "step {} of job {}: its worker let a lease run out",
+                was.key,
+                job.number
+            );
+        }
+    }
+}
+
+/// A job has ended with its last step; until then something moves it, or it says what it waits for.
+fn check_job(world: &World, job: &Job, now: Now) {
+    job.steps.iter().for_each(|step| check_step(world, job, step));
+    check_usage(job);
+    let ended = job.steps.iter().all(|step| step.state.is_terminal());
+    assert_eq!(
+        (ended, ended),
+        (job.state.is_terminal(), job.ended_at.is_some()),
+        "job {} is {} and its steps have ended or not",
+        job.number,
+        job.state
+    );
+    if ended {
+        return;
+    }
+    let moves = |step: &Step| match step.state {
+        StepState::Running => !step.attempts.is_empty(),
+        StepState::Ready
+        | StepState::RetryWait
+        | StepState::Awaiting
+        | StepState::Offered
+        | StepState::Cancelling
+        | StepState::Parked => true,
+        _ => false,
+    };
+    assert!(job.steps.iter().any(moves), "job {} is stuck", job.number);
+    let parked = job.steps.iter().any(|step| step.state == StepState::Parked);
+    assert!(
+        !parked || job.state == JobState::Parked,
+        "job {} is {} and a step waits for a resume",
+        job.number,
+        job.state
+    );
+    explained(world, job, now.mono);
+}
+
 /// What is open has a deadline; what has ended has none; outputs are those of the attempt that counts.
 fn check_step(world: &World, job: &Job, step: &Step) {
-    let what = || format!("step {} of job {} is {}", step.key, job.number, step.state);
+    let what = || {
+        let current = step.current().map(|attempt| attempt.state);
+        let (key, number, state) = (&step.key, job.number, step.state);
+        format!("step {key} of job {number} is {state}, its attempt {current:?}")
+    };
     let mut open = step.attempts.iter().filter(|attempt| attempt.state.is_open());
     let current = open.next();
     assert!(open.next().is_none(), "{}: two open attempts", what());
-    assert_eq!(
-        current.is_some(),
-        step.state.is_open() && !step.attempts.is_empty(),
-        "{}, its attempt {:?}",
-        what(),
-        step.current().map(|attempt| attempt.state)
-    );
+    let fits = match (step.state, step.current().map(|attempt| attempt.state)) {
+        (StepState::Offered, state) => state == Some(AttemptState::Offered),
+        (StepState::Running, state) => {
+            matches!(state, None | Some(AttemptState::Running | AttemptState::Suspect))
+        }
+        (StepState::Cancelling, state) => state == Some(AttemptState::Cancelling),
+        _ => current.is_none(),
+    };
+    assert!(fits, "{}", what());
     if let Some(attempt) = current {
         assert!(step.is_current(attempt.id), "{}: an old attempt is open", what());
         assert!(
@@ -192,17 +321,16 @@ fn check_step(world: &World, job: &Job, step: &Step) {
         );
     }
     let by = step.outputs.get("by").and_then(|by| by.as_str());
-    if let (StepState::Succeeded, Some(by)) = (step.state, by) {
-        let mut author = step
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.id.to_string() == by);
+    if let (StepState::Succeeded, Some(Ok(by))) = (step.state, by.map(str::parse)) {
+        let mut author = step.attempts.iter().filter(|attempt| attempt.id == by);
         let fits = author.any(|attempt| attempt.state == AttemptState::Succeeded || attempt.late.is_some());
         assert!(fits, "{}: it has the result of a superseded attempt", what());
     }
-    let waits = Timer::Step(job.id, step.key.clone());
-    let timed = step.state != StepState::RetryWait || world.timers.iter().any(|(_, timer)| *timer == waits);
-    assert!(timed, "{}: it waits without a timer", what());
+    if matches!(step.state, StepState::RetryWait | StepState::Awaiting) {
+        let waits = Timer::Step(job.id, step.key.clone());
+        let timed = world.timers.iter().any(|(_, timer)| *timer == waits);
+        assert!(timed, "{}: it waits without a timer", what());
+    }
 }
 
 fn has_deadline(world: &World, attempt: &Attempt) -> bool {
@@ -244,18 +372,32 @@ fn check_groups(world: &World) {
 
 /// Nothing that has ended holds a slot, and what is open holds one.
 fn check_slots(world: &World) {
-    let steps = || world.jobs.values().flat_map(|job| &job.steps);
-    for worker in world.workers.values() {
-        let attempts = steps().flat_map(|step| &step.attempts);
-        let mine = attempts.filter(|attempt| attempt.worker == worker.id && attempt.state.is_open());
-        assert_eq!(
-            worker.used as usize,
-            mine.count(),
-            "used slots of {}",
-            worker.name
-        );
+    let steps = world.jobs.values().flat_map(|job| &job.steps);
+    let attempts = steps.flat_map(|step| &step.attempts);
+    let mut open: BTreeMap<WorkerId, u32> = BTreeMap::new();
+    for attempt in attempts.filter(|attempt| attempt.state.is_open()) {
+        *open.entry(attempt.worker).or_default() += 1;
     }
-    let ready = steps().filter(|step| step.state == StepState::Ready).count();
+    for worker in world.workers.values() {
+        let held = open.get(&worker.id).copied().unwrap_or_default();
+        assert_eq!(worker.used, held, "used slots of {}", worker.name);
+    }
+}
+
+/// The index of ready steps has each of them, and nothing else.
+fn check_ready(world: &World) {
+    let mut ready = 0;
+    for job in world.jobs.values() {
+        for step in job.steps.iter().filter(|step| step.state == StepState::Ready) {
+            ready += 1;
+            assert!(
+                world.ready.contains(&job.ready_key(step)),
+                "step {} of job {} is ready and nobody knows",
+                step.key,
+                job.number
+            );
+        }
+    }
     assert_eq!(world.ready.len(), ready, "the index of ready steps");
 }
 

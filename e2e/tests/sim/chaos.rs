@@ -5,10 +5,11 @@ use protocol::{
     approval::Answer,
     id::{JobId, WorkerId},
     job::StepKey,
+    step::StepState,
     worker::Wanted,
 };
 
-use crate::{Broken, disk::Trouble, schedule::Schedule};
+use crate::{Part, Variant, disk::Trouble, schedule::Schedule};
 
 /// Things that happen in one schedule before everything goes well.
 const HAPPENINGS: u64 = 45;
@@ -49,7 +50,7 @@ impl Schedule {
 
     fn drop_connection(&mut self) {
         if let Some(worker) = self.a_worker() {
-            let by_host = self.random.chance(2);
+            let by_host = self.random.one_in(2);
             self.close(worker, by_host);
         }
     }
@@ -69,20 +70,20 @@ impl Schedule {
             }
         }
         // both ends notice only by their keep-alive
-        if self.random.chance(2) {
+        if self.random.one_in(2) {
             self.close(worker, false);
         }
     }
 
     fn crash_worker(&mut self) {
         let now = self.now;
-        let power = self.random.chance(2);
+        let power = self.random.one_in(2);
         let Some(id) = self.a_worker() else {
             return;
         };
-        let by_host = self.random.chance(2);
+        let by_host = self.random.one_in(2);
         self.close(id, by_host);
-        let wiped = self.broken == Some(Broken::NoJournal);
+        let wiped = self.variant == Variant::Without(Part::Journal);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.die(now, power);
             if wiped {
@@ -99,7 +100,7 @@ impl Schedule {
     }
 
     fn jump(&mut self) {
-        let offset = if self.random.chance(6) {
+        let offset = if self.random.one_in(6) {
             IN_1970_MS
         } else {
             self.random.below(7_200_000) as i64 - 3_600_000
@@ -132,14 +133,14 @@ impl Schedule {
             }
             8 | 9 => {
                 let now = self.controller_now();
-                let late = self.controller.salvageable(job, now);
-                // an event cannot be cloned: the newest will do
-                if let Some(salvage) = late.into_iter().next_back() {
-                    self.decide(salvage);
+                let mut late = self.controller.salvageable(job, now);
+                if !late.is_empty() {
+                    let which = self.random.below(late.len() as u64) as usize;
+                    self.decide(late.swap_remove(which));
                 }
             }
             10 => {
-                let paused = self.random.chance(2);
+                let paused = self.random.one_in(2);
                 self.decide(Event::PauseDispatch(paused));
             }
             11 if self.workers.len() > 1 => self.remove_worker(),
@@ -154,18 +155,19 @@ impl Schedule {
         }
     }
 
-    /// Somebody decides about a step, whatever it waits for.
+    /// Somebody decides about a step, more often than not about one that waits for it.
     fn answer(&mut self, job: JobId) {
-        let steps = self
-            .controller
-            .world
-            .jobs
-            .get(&job)
-            .into_iter()
-            .flat_map(|job| &job.steps);
-        let keys: Vec<StepKey> = steps.map(|step| step.key.clone()).collect();
+        let anything = self.random.one_in(4);
+        let job_of = self.controller.world.jobs.get(&job);
+        let steps = job_of.into_iter().flat_map(|job| &job.steps);
+        let keys: Vec<StepKey> = steps
+            .filter(|step| anything || step.state == StepState::Awaiting)
+            .map(|step| step.key.clone())
+            .collect();
         if let (Some(step), Some(answer)) = (self.random.pick(&keys), self.random.pick(Answer::ALL)) {
-            self.answer_step(job, step, answer);
+            for _ in 0..=self.random.below(2) {
+                self.answer_step(job, step.clone(), answer);
+            }
         }
     }
 

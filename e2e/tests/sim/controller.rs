@@ -14,7 +14,16 @@ use protocol::{
     worker::Wanted,
 };
 
-use crate::{Broken, books::Books, random::Random, tables::Tables};
+use crate::{
+    Part, Variant,
+    books::{Books, Cause},
+    random::Random,
+    sqlite::{self, Sqlite},
+    tables::Tables,
+};
+
+/// Every so many commits the world is compared with what SQLite would give to a start.
+const COMPARE_EVERY: u64 = 8;
 
 /// What can go wrong when a group is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +48,29 @@ pub(crate) struct Done {
 pub(crate) struct Controller {
     pub(crate) world: World,
     pub(crate) tables: Tables,
+    /// The same in SQLite, in the schedules that have it.
+    sqlite: Option<Sqlite>,
+    commits: u64,
     pub(crate) books: Books,
     pub(crate) epoch: u64,
     /// Blobs that were uploaded.
     pub(crate) blobs: BTreeSet<Sha256>,
     entropy: Random,
-    broken: Option<Broken>,
+    variant: Variant,
 }
 
 impl Controller {
-    pub(crate) fn new(seed: u64, broken: Option<Broken>) -> Self {
+    pub(crate) fn new(seed: u64, variant: Variant) -> Self {
         Self {
             world: World::default(),
             tables: Tables::default(),
+            sqlite: (variant == Variant::OnSqlite).then(Sqlite::new),
+            commits: 0,
             books: Books::default(),
             epoch: 1,
             blobs: BTreeSet::new(),
-            entropy: Random(seed),
-            broken,
+            entropy: Random::new(seed),
+            variant,
         }
     }
 
@@ -65,8 +79,13 @@ impl Controller {
         self.sabotage(&mut event);
         let mut fetched = vec![];
         self.look_up(&mut event, now, &mut fetched);
-        let revived = match &event {
-            Event::RetryJob(job) | Event::Salvage { job, .. } => Some(*job),
+        let cause = match &event {
+            Event::RetryJob(job) | Event::Salvage { job, .. } => Cause::Revival(*job),
+            Event::FromWorker { worker, .. } => Cause::Word(*worker),
+            _ => Cause::Other,
+        };
+        let joined = match &event {
+            Event::WorkerJoined(worker) if self.sqlite.is_some() => Some(worker.clone()),
             _ => None,
         };
         let (mut changes, mut effects) = (Changes::default(), vec![]);
@@ -81,19 +100,56 @@ impl Controller {
         decide(&mut draft, Event::Timers).expect("timers are never refused");
         queue::dispatch(&mut draft);
         if commit == Commit::Refused {
+            if let Some(sqlite) = &self.sqlite {
+                sqlite.refuse(joined.as_deref());
+            }
             self.read_again(now);
             let (decided, effects) = (None, vec![]);
             return Done { decided, effects };
         }
         self.tables.commit(&self.world, &changes);
-        self.books
-            .check(&self.world, &self.tables, &changes, revived, now);
+        if let Some(sqlite) = &mut self.sqlite {
+            sqlite.commit(&self.world, joined.as_deref(), &changes, now);
+        }
+        self.books.check(&self.world, &self.tables, &changes, cause, now);
+        self.decide_again(&changes, now);
         self.forget(&changes, &fetched);
+        self.commits += 1;
+        if self.sqlite.is_some() && self.commits.is_multiple_of(COMPARE_EVERY) {
+            sqlite::assert_same("memory and disk", &self.world, &self.load(now));
+        }
         if let Commit::ThenDies(after) = commit {
             effects.truncate(after);
         }
         let decided = Some(decided);
         Done { decided, effects }
+    }
+
+    /// A decision goes as far as it can: once more changes nothing.
+    fn decide_again(&mut self, changes: &Changes, now: Now) {
+        if changes.is_empty() {
+            return;
+        }
+        let (mut more, mut effects) = (Changes::default(), vec![]);
+        let mut draft = Draft {
+            world: &mut self.world,
+            now,
+            entropy: &mut self.entropy,
+            changes: &mut more,
+            effects: &mut effects,
+        };
+        for job in changes
+            .jobs
+            .iter()
+            .chain(changes.steps.iter().map(|(job, _)| job))
+        {
+            draft.settle(*job);
+        }
+        queue::dispatch(&mut draft);
+        assert!(
+            more.is_empty() && effects.is_empty(),
+            "something was left to be done: {more:?}, and to be said: {effects:?}"
+        );
     }
 
     /// As the engine's groups forget after their commit.
@@ -111,6 +167,7 @@ impl Controller {
             Event::CancelJob(job)
             | Event::RetryJob(job)
             | Event::ResumeJob(job)
+            | Event::DecideStep { job, .. }
             | Event::Salvage { job, .. } => {
                 self.fetch(*job, now, fetched);
             }
@@ -142,14 +199,46 @@ impl Controller {
             return;
         }
         let limits = self.world.limits;
-        if let Some(found) = self.tables.job(job, &limits, now) {
+        let found = self.tables.job(job, &limits, now);
+        if let Some(sqlite) = &self.sqlite {
+            let real = sqlite.job(job, &limits, now);
+            let (real, found) = (real.as_ref().map(sqlite::kept), found.as_ref().map(sqlite::kept));
+            assert_eq!(real, found, "a job of the past");
+        }
+        if let Some(found) = found {
             self.world.adopt_job(found);
             fetched.push(job);
         }
     }
 
     fn was_recorded(&self, attempt: AttemptId) -> bool {
-        !self.world.attempts.contains_key(&attempt) && self.tables.is_recorded(attempt)
+        let recorded = self.tables.is_recorded(attempt);
+        if let Some(sqlite) = &self.sqlite {
+            assert_eq!(sqlite.is_recorded(attempt), recorded, "the result of {attempt}");
+            assert_eq!(
+                sqlite.owner(attempt),
+                self.tables.owner(attempt),
+                "the job of {attempt}"
+            );
+        }
+        !self.world.attempts.contains_key(&attempt) && recorded
+    }
+
+    /// The world that a start finds on disk.
+    fn load(&self, now: Now) -> World {
+        let empty = || World {
+            limits: self.world.limits,
+            models: self.world.models.clone(),
+            ..World::default()
+        };
+        let found = self.tables.load(empty(), now);
+        let Some(sqlite) = &self.sqlite else {
+            return found;
+        };
+        let real = sqlite.load(empty(), now);
+        sqlite::assert_same("SQLite and the tables that stand for it", &real, &found);
+        assert_eq!(real.timers, found.timers, "deadlines after a start");
+        real
     }
 
     fn facts_of(&self, result: &StepResult) -> Facts {
@@ -162,17 +251,9 @@ impl Controller {
         facts
     }
 
-    fn empty_world(&self) -> World {
-        World {
-            limits: self.world.limits,
-            models: self.world.models.clone(),
-            ..World::default()
-        }
-    }
-
     /// After a refused commit: the world of the tables, with the connections that there are.
     fn read_again(&mut self, now: Now) {
-        let loaded = self.tables.load(self.empty_world(), now);
+        let loaded = self.load(now);
         let before = std::mem::replace(&mut self.world, loaded);
         for (id, was) in before.workers {
             let same = |worker: &&mut controller::orchestrator::world::Worker| worker.session == was.session;
@@ -190,14 +271,14 @@ impl Controller {
     /// Another process goes on from the tables.
     pub(crate) fn restart(&mut self, now: Now) {
         self.epoch = (self.epoch + 1).max(now.wall.as_second().max(0) as u64);
-        self.world = self.tables.load(self.empty_world(), now);
-        if self.broken == Some(Broken::LeasesInMemory) {
+        self.world = self.load(now);
+        if self.variant == Variant::Without(Part::LeasesOnDisk) {
             let volatile = |timer: &Timer| matches!(timer, Timer::Attempt(_) | Timer::Hard(_));
             self.world.timers.retain(|(_, timer)| !volatile(timer));
         }
         self.books.look_again(&self.world);
         self.books
-            .check(&self.world, &self.tables, &Changes::default(), None, now);
+            .check(&self.world, &self.tables, &Changes::default(), Cause::Other, now);
     }
 
     /// Without a fence a result counts for its step, whichever attempt it belongs to.
@@ -209,7 +290,9 @@ impl Controller {
             return;
         };
         let step = self.world.step(result.job, &result.step);
-        if let (Some(Broken::NoFence), Some(current)) = (self.broken, step.and_then(|step| step.current())) {
+        if let (Variant::Without(Part::Fence), Some(current)) =
+            (self.variant, step.and_then(|step| step.current()))
+        {
             (result.attempt, *worker) = (current.id, current.worker);
         }
     }

@@ -98,7 +98,7 @@ impl Execution {
         let (outcome, class) = self.outcome(now, random);
         let mut artifacts = vec![];
         let mut uploads = vec![];
-        if outcome == Outcome::Ok && random.chance(6) {
+        if outcome == Outcome::Ok && random.one_in(6) {
             let mut bytes = [0; 32];
             bytes[..16].copy_from_slice(self.assign.attempt.uuid().as_bytes());
             let sha256 = Sha256(bytes);
@@ -108,7 +108,7 @@ impl Execution {
                 sha256,
                 size: 1,
             });
-            if !random.chance(3) {
+            if !random.one_in(3) {
                 uploads.push(sha256);
             }
         }

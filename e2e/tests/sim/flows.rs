@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use controller::workflow::{load::load, model::Workflow, prompts::Prompts};
 
+use crate::made;
+
 const TEXTS: [&str; 12] = [
     "steps:
   a:
@@ -128,11 +130,37 @@ finally:
 ",
 ];
 
-/// All of them, checked.
-pub(crate) fn all() -> Vec<Arc<Workflow>> {
+/// Workflows that are made at random.
+const MADE: u64 = 200;
+
+/// Those above, each for a reason of its own, and many that nobody has thought of.
+#[derive(Clone)]
+pub(crate) struct Flows {
+    pub(crate) chosen: Vec<Arc<Workflow>>,
+    pub(crate) made: Vec<Arc<Workflow>>,
+}
+
+impl Flows {
+    /// All of them, checked.
+    pub(crate) fn all() -> Arc<Self> {
+        let chosen = TEXTS.iter().enumerate();
+        let chosen = chosen.map(|(number, steps)| format!("api: agentd/v1\nname: flow{number}\n{steps}"));
+        Arc::new(Self {
+            chosen: checked(chosen),
+            made: checked((0..MADE).map(made::text)),
+        })
+    }
+}
+
+/// The least one: a single step.
+pub(crate) fn least() -> Arc<Workflow> {
+    let text = "api: agentd/v1\nname: least\nsteps: {a: {run: [work]}}\n".to_owned();
+    checked([text].into_iter()).remove(0)
+}
+
+fn checked(texts: impl Iterator<Item = String>) -> Vec<Arc<Workflow>> {
     let prompts = Prompts::builtin();
-    let flows = TEXTS.iter().enumerate().map(|(number, steps)| {
-        let text = format!("api: agentd/v1\nname: flow{number}\n{steps}");
+    let flows = texts.map(|text| {
         let flow = load(&text, &prompts).unwrap_or_else(|errors| panic!("{text}\n{errors:#?}"));
         Arc::new(flow)
     });

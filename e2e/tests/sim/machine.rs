@@ -34,6 +34,9 @@ const FIRST_HELLO_MS: u64 = 2_000;
 const LONGEST_HELLO_MS: u64 = 30_000;
 /// How long an orderly stop takes at most.
 const STOP_MS: u64 = 4_000;
+/// How often an idle worker says that it is there. The product says it more often; here that would be
+/// half of all that happens.
+const IDLE_RENEW_MS: u64 = 240_000;
 const NEVER: u64 = u64::MAX;
 
 /// One life of the process.
@@ -58,6 +61,15 @@ struct Life {
     began: u64,
 }
 
+impl Life {
+    fn renew_every_ms(&self) -> u64 {
+        match self.machine.active() {
+            0 => IDLE_RENEW_MS,
+            _ => self.machine.renew_every_ms(),
+        }
+    }
+}
+
 /// A machine with a worker.
 pub(crate) struct SimWorker {
     pub(crate) id: WorkerId,
@@ -69,7 +81,7 @@ pub(crate) struct SimWorker {
     start_at: u64,
     random: Random,
     /// What goes out now.
-    pub(crate) said: Vec<(u64, Session, FromWorker)>,
+    pub(crate) said: Vec<(Session, FromWorker)>,
     /// Results that it considers delivered.
     pub(crate) settled: Vec<AttemptId>,
     /// Blobs that it has uploaded.
@@ -121,9 +133,10 @@ impl SimWorker {
             return format!("{} is down until {}", self.id, self.start_at);
         };
         format!(
-            "{}: up {}, synced {}, active {}, nothing to say {}, next {:?}, executes {:?}, waits for {:?}, writes {:?}",
+            "{}: up {}, in {:?}, synced {}, active {}, nothing to say {}, next {:?}, executes {:?}, waits for {:?}, writes {:?}",
             self.id,
             life.up,
+            life.machine.session(),
             life.machine.is_synced(),
             life.machine.active(),
             life.queue.is_empty(),
@@ -182,7 +195,7 @@ impl SimWorker {
         }
         let Some(life) = &mut self.life else { return };
         if life.renew_at <= now.ms {
-            let every = life.machine.renew_every_ms();
+            let every = life.renew_every_ms();
             life.renew_at = now.ms + every * 4 / 5 + self.random.below(1 + every * 2 / 5);
             self.take(Input::RenewDue(Load::default()), now);
         }
@@ -234,7 +247,7 @@ impl SimWorker {
         self.life = None;
         if power {
             let mut random = self.random.clone();
-            let keep = random.next();
+            let keep = random.draw();
             self.disk.lose_power(|bound| keep % bound);
         }
         self.start_at = now + self.random.below(20_000);
@@ -304,7 +317,7 @@ impl SimWorker {
             self.carry_out(effect, now);
         }
         if let Some(life) = &mut self.life {
-            life.renew_at = life.renew_at.min(now.ms + life.machine.renew_every_ms());
+            life.renew_at = life.renew_at.min(now.ms + life.renew_every_ms());
         }
     }
 
@@ -353,7 +366,7 @@ impl SimWorker {
                 }
             }
             Effect::Upload { attempt, missing } => {
-                let input = if self.random.chance(5) {
+                let input = if self.random.one_in(5) {
                     Input::BlobsGone(attempt, "somebody has removed them".to_owned())
                 } else {
                     self.uploads.extend(missing);
@@ -458,8 +471,7 @@ impl SimWorker {
             let Some(message) = life.queue.next(now) else {
                 return;
             };
-            let said = (life.connection, life.machine.session(), message.clone());
-            self.said.push(said);
+            self.said.push((life.machine.session(), message.clone()));
             life.queue.sent(now);
         }
     }

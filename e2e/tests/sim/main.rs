@@ -12,9 +12,11 @@ mod disk;
 mod execution;
 mod flows;
 mod machine;
+mod made;
 mod model;
 mod random;
 mod schedule;
+mod sqlite;
 mod tables;
 
 use std::{
@@ -26,26 +28,40 @@ use std::{
     time::Instant,
 };
 
-use ::controller::workflow::model::Workflow;
-
+use flows::Flows;
 use schedule::Schedule;
 
-/// Schedules of a plain `cargo test`: without optimization, what a small machine does in half a minute.
-const SCHEDULES: u64 = if cfg!(debug_assertions) { 1_000 } else { 20_000 };
+/// Schedules without optimization, for a quick look, and with it.
+const SCHEDULES: u64 = if cfg!(debug_assertions) { 200 } else { 20_000 };
+/// One in so many is also run on SQLite, which takes much longer.
+const ON_SQLITE: u64 = 100;
+/// Seeds that are tried until a part that was left out is missed.
+const TRIES: u64 = 500;
+
+/// What a schedule is run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Everything as it is, over rows that are kept in memory.
+    Whole,
+    /// The same over SQLite.
+    OnSqlite,
+    /// A part is left out.
+    Without(Part),
+}
 
 /// A part that is left out, to see that its want is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum Part {
     /// A result counts for its step, whichever attempt it belongs to.
-    NoFence,
+    Fence,
     /// A worker that crashes has forgotten everything.
-    NoJournal,
+    Journal,
     /// A controller that starts knows no deadlines.
-    LeasesInMemory,
+    LeasesOnDisk,
 }
 
-fn run(seed: u64, flows: &Arc<Vec<Arc<Workflow>>>, broken: Option<Broken>) {
-    let mut schedule = Schedule::new(seed, flows, broken);
+fn run(seed: u64, flows: &Arc<Flows>, variant: Variant) {
+    let mut schedule = Schedule::new(seed, flows, variant);
     schedule.suffer();
     schedule.end_well();
 }
@@ -55,42 +71,55 @@ fn variable(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
-#[test]
-fn whatever_happens_nothing_is_lost_or_done_twice_and_every_job_ends() {
-    let flows = Arc::new(flows::all());
+/// Runs the seeds from 0 on, on all cores, until one breaks a rule.
+#[expect(clippy::print_stdout, reason = "the figures of a long run")]
+fn run_all(count: u64, variant: Variant) {
+    let flows = Flows::all();
     if let Some(seed) = variable("AGENTD_SEED") {
-        return run(seed, &flows, None);
+        return run(seed, &flows, variant);
     }
-    let count = variable("AGENTD_SCHEDULES").unwrap_or(SCHEDULES);
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count {
-                        return;
-                    }
-                    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &flows, None)));
-                    assert!(
-                        outcome.is_ok(),
-                        "AGENTD_SEED={seed} breaks a rule: see the panic above"
-                    );
-                }
-            });
+    let one_after_another = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= count {
+                return;
+            }
+            if catch_unwind(AssertUnwindSafe(|| run(seed, &flows, variant))).is_err() {
+                next.store(count, Ordering::Relaxed);
+                panic!("AGENTD_SEED={seed} breaks a rule: see the panic above");
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(one_after_another)));
     });
     let took = began.elapsed().as_secs_f64();
-    println!("{count} schedules in {took:.0} s: {:.0}/s", count as f64 / took);
+    println!(
+        "{variant:?}: seeds 0 to {}, {took:.0} s on {threads} cores, {:.0}/s",
+        count - 1,
+        count as f64 / took
+    );
+}
+
+#[test]
+fn schedules_lose_nothing_do_nothing_twice_and_end_every_job() {
+    run_all(variable("AGENTD_SCHEDULES").unwrap_or(SCHEDULES), Variant::Whole);
+}
+
+#[test]
+fn schedules_over_sqlite_find_the_world_of_memory_on_disk() {
+    let count = variable("AGENTD_SCHEDULES").unwrap_or(SCHEDULES) / ON_SQLITE;
+    run_all(count.max(1), Variant::OnSqlite);
 }
 
 /// Runs schedules with a part left out until a rule breaks; answers how it was put.
-fn found(broken: Broken) -> Option<(u64, String)> {
-    let flows = Arc::new(flows::all());
-    (0..500).find_map(|seed| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &flows, Some(broken))));
+fn found(part: Part) -> Option<(u64, String)> {
+    let flows = Flows::all();
+    (0..TRIES).find_map(|seed| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &flows, Variant::Without(part))));
         let panic = outcome.err()?;
         let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
         Some((seed, text))
@@ -99,13 +128,13 @@ fn found(broken: Broken) -> Option<(u64, String)> {
 
 #[test]
 fn results_without_a_fence_are_found() {
-    let (seed, text) = found(Broken::NoFence).expect("it breaks a rule");
+    let (seed, text) = found(Part::Fence).expect("it breaks a rule");
     assert!(text.contains("superseded attempt"), "seed {seed}: {text}");
 }
 
 #[test]
 fn workers_without_a_journal_are_found() {
-    let (seed, text) = found(Broken::NoJournal).expect("it breaks a rule");
+    let (seed, text) = found(Part::Journal).expect("it breaks a rule");
     assert!(
         text.contains("was given up") || text.contains("executed twice"),
         "seed {seed}: {text}"
@@ -114,6 +143,6 @@ fn workers_without_a_journal_are_found() {
 
 #[test]
 fn leases_in_memory_are_found() {
-    let (seed, text) = found(Broken::LeasesInMemory).expect("it breaks a rule");
+    let (seed, text) = found(Part::LeasesOnDisk).expect("it breaks a rule");
     assert!(text.contains("without a deadline"), "seed {seed}: {text}");
 }

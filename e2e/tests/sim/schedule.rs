@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use controller::{
-    orchestrator::{
-        Effect, Event, Facts, Now as ControllerNow, Refusal, why,
-        world::{Job, Worker},
-    },
-    workflow::model::Workflow,
+use controller::orchestrator::{
+    Effect, Event, Facts, Now as ControllerNow, Refusal, why,
+    world::{Job, Worker},
 };
 use jiff::{SignedDuration, Timestamp};
 use protocol::{
@@ -30,9 +27,10 @@ use service::clock::ManualClock;
 use uuid::Uuid;
 
 use crate::{
-    Broken,
+    Variant,
     controller::{Commit, Controller},
     execution::Now,
+    flows::Flows,
     machine::SimWorker,
     random::Random,
 };
@@ -43,6 +41,7 @@ const END_WITHIN_MS: u64 = 12 * 3_600_000;
 const END_EVENTS: u64 = 60_000;
 
 /// Something on its way.
+#[derive(Clone)]
 pub(crate) enum Packet {
     Up {
         worker: WorkerId,
@@ -70,11 +69,11 @@ pub(crate) struct Schedule {
     pub(crate) workers: BTreeMap<WorkerId, SimWorker>,
     pub(crate) submitted: Vec<JobId>,
     pub(crate) calm: bool,
-    pub(crate) broken: Option<Broken>,
+    pub(crate) variant: Variant,
     /// Directions that are cut, until when: (worker, towards the controller).
     pub(crate) cuts: BTreeMap<(WorkerId, bool), u64>,
     pub(crate) wall_offset: i64,
-    flows: Arc<Vec<Arc<Workflow>>>,
+    flows: Arc<Flows>,
     clock: ManualClock,
     wires: BTreeMap<(u64, u64), Packet>,
     sequence: u64,
@@ -90,15 +89,15 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(seed: u64, flows: &Arc<Vec<Arc<Workflow>>>, broken: Option<Broken>) -> Self {
+    pub(crate) fn new(seed: u64, flows: &Arc<Flows>, variant: Variant) -> Self {
         let mut schedule = Self {
             now: 0,
-            random: Random(!seed),
-            controller: Controller::new(seed, broken),
+            random: Random::new(!seed),
+            controller: Controller::new(seed, variant),
             workers: BTreeMap::new(),
             submitted: vec![],
             calm: false,
-            broken,
+            variant,
             cuts: BTreeMap::new(),
             wall_offset: 0,
             flows: flows.clone(),
@@ -114,7 +113,7 @@ impl Schedule {
         };
         schedule.join(true);
         for _ in 0..=schedule.random.below(3) {
-            let fast = schedule.random.chance(2);
+            let fast = schedule.random.one_in(2);
             schedule.join(fast);
         }
         schedule
@@ -160,7 +159,7 @@ impl Schedule {
             warm: VecDeque::new(),
         };
         if self.decide(Event::WorkerJoined(Box::new(row))).is_some() {
-            let random = Random(self.random.next());
+            let random = Random::new(self.random.draw());
             let clock = Arc::new(self.clock.clone());
             let worker = SimWorker::new(id, fast, slots, clock, random);
             self.workers.insert(id, worker);
@@ -171,7 +170,12 @@ impl Schedule {
         if self.submitted.len() >= 4 {
             return;
         }
-        let workflow = self.random.pick(&self.flows).expect("there are some");
+        let flows = if self.random.one_in(2) {
+            &self.flows.chosen
+        } else {
+            &self.flows.made
+        };
+        let workflow = self.random.pick(flows).expect("there are some");
         self.numbers += 1;
         let job = Job {
             id: JobId::from_uuid(Uuid::from_u64_pair(2, self.numbers)),
@@ -245,9 +249,17 @@ impl Schedule {
         if self.is_cut(worker, false) {
             return;
         }
-        for _ in 0..self.copies() {
-            let envelope = envelope.clone();
-            self.send(Packet::Down { worker, envelope });
+        self.send_copies(Packet::Down { worker, envelope });
+    }
+
+    /// A message leaves, and arrives once, twice or never.
+    fn send_copies(&mut self, packet: Packet) {
+        let copies = self.copies();
+        for _ in 1..copies {
+            self.send(packet.clone());
+        }
+        if copies > 0 {
+            self.send(packet);
         }
     }
 
@@ -380,11 +392,11 @@ impl Schedule {
         {
             self.arrive(packet);
         }
-        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for id in ids {
-            let now = self.moment();
-            let worker = self.workers.get_mut(&id).expect("listed above");
-            if worker.wake_at() <= now.ms {
+        let now = self.moment();
+        let awake = self.workers.values().filter(|worker| worker.wake_at() <= now.ms);
+        for id in awake.map(|worker| worker.id).collect::<Vec<_>>() {
+            // an earlier one may have made the controller close its door
+            if let Some(worker) = self.workers.get_mut(&id) {
                 worker.wake(now);
                 self.dial(id);
                 self.after(id);
@@ -434,19 +446,15 @@ impl Schedule {
             );
         }
         self.controller.blobs.extend(worker.uploads.drain(..));
-        let said: Vec<_> = worker.said.drain(..).collect();
-        for (_, session, message) in said {
+        for (session, message) in std::mem::take(&mut worker.said) {
             if self.began.is_none() || self.is_cut(id, true) {
                 continue;
             }
-            for _ in 0..self.copies() {
-                let (worker, message) = (id, Box::new(message.clone()));
-                self.send(Packet::Up {
-                    worker,
-                    session,
-                    message,
-                });
-            }
+            self.send_copies(Packet::Up {
+                worker: id,
+                session,
+                message: Box::new(message),
+            });
         }
     }
 
@@ -541,7 +549,13 @@ impl Schedule {
         let explain = |job: &Job| why::explain(world, job, now.mono).summary;
         let stuck: Vec<String> = world.jobs.values().map(explain).collect();
         let loud = self.workers.values().filter(|worker| !worker.is_quiet());
-        let loud: Vec<String> = loud.map(SimWorker::unrest).collect();
+        let known = |id: &WorkerId| {
+            let row = world.workers.get(id);
+            row.map(|row| (row.state, row.wanted, row.live, row.session))
+        };
+        let loud: Vec<String> = loud
+            .map(|worker| format!("{}, known as {:?}", worker.unrest(), known(&worker.id)))
+            .collect();
         panic!(
             "{events} events after the last fault, at {}, these have not ended: {stuck:#?}, and these still talk: {loud:#?}",
             self.now

@@ -100,7 +100,8 @@ impl Tables {
             if job.workflow.timeout.is_some() {
                 world.timers.insert((now.mono, Timer::Job(job.id)));
             }
-            for step in job.steps.iter().filter(|step| step.state == StepState::RetryWait) {
+            let waits = |step: &&Step| matches!(step.state, StepState::RetryWait | StepState::Awaiting);
+            for step in job.steps.iter().filter(waits) {
                 let timer = Timer::Step(job.id, step.key.clone());
                 world.timers.insert((now.mono, timer));
             }
@@ -185,9 +186,29 @@ fn head(job: &Job) -> Job {
 
 /// A step without what only memory holds.
 fn row_of(step: &Step) -> Step {
-    let mut row = step.clone();
-    row.attempts.clear();
-    row.excluded.clear();
-    row.ready_since = None;
-    row
+    Step {
+        key: step.key.clone(),
+        path: step.path.clone(),
+        position: step.position.clone(),
+        state: step.state,
+        needs: step.needs.clone(),
+        skipped_by_need: step.skipped_by_need,
+        attempts: vec![],
+        work_left: step.work_left,
+        infra_left: step.infra_left,
+        ready_since: None,
+        not_before: step.not_before,
+        excluded: vec![],
+        outputs: step.outputs.clone(),
+        workspace: step.workspace.clone(),
+        error: step.error.clone(),
+        note: step.note.clone(),
+        usage: step.usage,
+        started_at: step.started_at,
+        ended_at: step.ended_at,
+        round: step.round,
+        last_round: step.last_round,
+        checkpoint: step.checkpoint.clone(),
+        approval: step.approval.clone(),
+    }
 }

@@ -13,15 +13,12 @@ use protocol::{
     codec::Envelope,
     id::{AttemptId, BootId, JobId, JournalId, WorkerId},
     message::{FromWorker, Session, ToWorker},
-    step::AttemptState,
+    step::{AttemptState, Outcome},
 };
 use uuid::Uuid;
 use worker::session::{Held, Identity, Machine};
 
 use super::Faults;
-
-/// One state in so many is asked whether there is a way to the end.
-const SAMPLE: u64 = 16;
 
 /// Something that must never happen, or that a run should have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +33,16 @@ pub(super) enum Flag {
     Succeeded = 64,
     Adopted = 128,
     Late = 256,
+}
+
+impl Flag {
+    /// Those that must never be raised.
+    const BAD: u16 = Self::TwoResults as u16
+        | Self::Superseded as u16
+        | Self::ExecutedTwice as u16
+        | Self::BeganFenced as u16
+        | Self::GivenUp as u16
+        | Self::NoDeadline as u16;
 }
 
 /// One thing that can happen next.
@@ -71,7 +78,8 @@ pub(super) struct Side {
     pub(super) executing: BTreeSet<AttemptId>,
     pub(super) started: BTreeSet<AttemptId>,
     pub(super) fenced: BTreeSet<AttemptId>,
-    pub(super) finished: BTreeSet<AttemptId>,
+    /// The results that were written down.
+    pub(super) finished: BTreeMap<AttemptId, Outcome>,
 }
 
 #[derive(Clone)]
@@ -84,6 +92,9 @@ pub(crate) struct State {
     pub(super) net: Arc<BTreeMap<u64, Packet>>,
     pub(super) faults: Faults,
     flags: u16,
+    /// The print of both sides, without what is on its way.
+    sides_print: u64,
+    /// The print of everything that decides what can happen from here on.
     print: u64,
 }
 
@@ -145,6 +156,7 @@ impl State {
             net: Arc::default(),
             faults,
             flags: 0,
+            sides_print: 0,
             print: 0,
         }
     }
@@ -157,8 +169,14 @@ impl State {
         self.flags |= flag as u16;
     }
 
-    pub(super) fn is_sample(&self) -> bool {
-        self.print.is_multiple_of(SAMPLE)
+    /// Whether something happened that never must.
+    pub(super) fn is_bad(&self) -> bool {
+        self.flags & Flag::BAD != 0
+    }
+
+    /// Names what both sides know, without what is on its way between them.
+    pub(super) const fn sides_print(&self) -> u64 {
+        self.sides_print
     }
 
     pub(super) fn job(&self) -> JobId {
@@ -213,7 +231,7 @@ impl State {
         }
     }
 
-    /// The print of everything that decides what can happen from here on.
+    /// Takes out what no longer matters and makes the prints.
     pub(super) fn seal(&mut self) {
         self.tidy();
         let mut hasher = DefaultHasher::new();
@@ -235,49 +253,113 @@ impl State {
         for side in &self.sides {
             side.hash_into(&mut hasher);
         }
+        (self.epoch, self.minted, self.removed).hash(&mut hasher);
+        self.sides_print = hasher.finish();
         self.net.keys().for_each(|key| key.hash(&mut hasher));
-        (self.epoch, self.minted, self.removed, self.faults, self.flags).hash(&mut hasher);
+        (self.faults, self.flags).hash(&mut hasher);
         self.print = hasher.finish();
     }
 
-    /// Takes out what nobody would listen to any more: sessions only grow.
+    /// Takes out what changes nothing, whenever it arrives.
     fn tidy(&mut self) {
-        let heard = |packet: &Packet| match packet {
-            Packet::Down(w, envelope) => {
-                let machine = &self.sides[*w].machine;
-                envelope.session == machine.session()
-                    && envelope.epoch >= machine.epoch()
-                    && !(*w == 1 && self.removed)
-            }
-            Packet::Up(w, session, message) => {
-                let known = self
-                    .world
-                    .workers
-                    .get(&worker_id(*w))
-                    .and_then(|worker| worker.session);
-                let result = matches!(**message, FromWorker::Result(_));
-                let older = known.is_some_and(|known| known != *session && !session.is_newer_than(&known));
-                (result || !older) && !(*w == 1 && self.removed)
-            }
-        };
-        if !self.net.values().all(heard) {
+        if !self.net.values().all(|packet| self.is_heard(packet)) {
             let mut net = (*self.net).clone();
-            net.retain(|_, packet| heard(packet));
+            net.retain(|_, packet| self.is_heard(packet));
             self.net = Arc::new(net);
+        }
+    }
+
+    /// Whether somebody would still listen to it: sessions only grow, and an attempt is over when its
+    /// worker was told that its result is on the controller's disk.
+    fn is_heard(&self, packet: &Packet) -> bool {
+        let w = match packet {
+            Packet::Down(w, _) | Packet::Up(w, ..) => *w,
+        };
+        if w == 1 && self.removed {
+            return false;
+        }
+        let machine = &self.sides[w].machine;
+        let over = |attempt: &AttemptId| {
+            machine.held(*attempt) == Some(&Held::Acked) && is_recorded(&self.world, *attempt)
+        };
+        match packet {
+            Packet::Down(_, envelope) => {
+                let mine = envelope.session == machine.session() && envelope.epoch >= machine.epoch();
+                mine && match &envelope.message {
+                    ToWorker::Assign(assign) => !over(&assign.attempt),
+                    ToWorker::Cancel(cancel) => !over(&cancel.attempt),
+                    ToWorker::Probe(probe) => !over(&probe.attempt),
+                    ToWorker::Ack(ack) => !over(&ack.attempt),
+                    ToWorker::Lease(_) => false,
+                    ToWorker::Sync(_) | ToWorker::Drain(_) | ToWorker::Signal(_) => true,
+                }
+            }
+            Packet::Up(_, session, message) => {
+                let row = self.world.workers.get(&worker_id(w));
+                let known = row.and_then(|row| row.session);
+                let older = known.is_some_and(|known| known != *session && !session.is_newer_than(&known));
+                match &**message {
+                    FromWorker::Result(result) => !over(&result.attempt),
+                    _ if older => false,
+                    FromWorker::Accept(accept) => !over(&accept.attempt),
+                    FromWorker::Reject(reject) => !over(&reject.attempt),
+                    FromWorker::Renew(renew) => !renew.attempts.iter().all(over),
+                    FromWorker::Hello(_)
+                    | FromWorker::Progress(_)
+                    | FromWorker::Checkpoint(_)
+                    | FromWorker::Bye(_) => true,
+                }
+            }
         }
     }
 
     pub(super) fn put(&mut self, packet: Packet) {
         let mut hasher = DefaultHasher::new();
-        match &packet {
-            Packet::Up(w, session, message) => (0, w, session, format!("{message:?}")).hash(&mut hasher),
-            Packet::Down(w, envelope) => {
-                let message = format!("{:?}", envelope.message);
-                (1, w, envelope.session, envelope.epoch, message).hash(&mut hasher);
-            }
-        }
+        packet.hash_into(&mut hasher);
         Arc::make_mut(&mut self.net).insert(hasher.finish(), packet);
     }
+}
+
+impl Packet {
+    /// What tells it from others; the rest of a message follows from the attempt that it names.
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        match self {
+            Self::Up(w, session, message) => {
+                (0, w, session, std::mem::discriminant(&**message)).hash(hasher);
+                match &**message {
+                    FromWorker::Accept(accept) => accept.attempt.hash(hasher),
+                    FromWorker::Reject(reject) => reject.attempt.hash(hasher),
+                    FromWorker::Renew(renew) => renew.attempts.hash(hasher),
+                    FromWorker::Result(result) => (result.attempt, result.outcome).hash(hasher),
+                    other => format!("{other:?}").hash(hasher),
+                }
+            }
+            Self::Down(w, envelope) => {
+                let message = &envelope.message;
+                (
+                    1,
+                    w,
+                    envelope.session,
+                    envelope.epoch,
+                    std::mem::discriminant(message),
+                )
+                    .hash(hasher);
+                match message {
+                    ToWorker::Assign(assign) => assign.attempt.hash(hasher),
+                    ToWorker::Cancel(cancel) => (cancel.attempt, cancel.why).hash(hasher),
+                    ToWorker::Probe(probe) => probe.attempt.hash(hasher),
+                    other => format!("{other:?}").hash(hasher),
+                }
+            }
+        }
+    }
+}
+
+/// Whether the controller has the result of an attempt on disk.
+pub(super) fn is_recorded(world: &World, id: AttemptId) -> bool {
+    let steps = world.jobs.values().flat_map(|job| &job.steps);
+    let mut attempts = steps.flat_map(|step| &step.attempts);
+    attempts.any(|attempt| attempt.id == id && attempt.recorded)
 }
 
 impl Side {
@@ -295,7 +377,7 @@ impl Side {
             executing: BTreeSet::new(),
             started: BTreeSet::new(),
             fenced: BTreeSet::new(),
-            finished: BTreeSet::new(),
+            finished: BTreeMap::new(),
         }
     }
 

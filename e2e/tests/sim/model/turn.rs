@@ -12,10 +12,12 @@ use protocol::{
     codec::Envelope,
     id::{AttemptId, MessageId},
     job::StepKey,
-    message::{FromWorker, PROTOCOL_VERSION, ToWorker},
+    message::{FromWorker, PROTOCOL_VERSION, StepResult, ToWorker},
     step::{AttemptState, Outcome, StepState},
+    usage::Usage,
     worker::{Wanted, WorkerState},
 };
+use serde_json::Map;
 use uuid::Uuid;
 use worker::{
     journal::Record,
@@ -24,9 +26,9 @@ use worker::{
 
 use super::{
     Lease,
-    state::{Action, Flag, Minted, Packet, Side, State, copy, index_of, worker_id},
+    state::{Action, Flag, Minted, Packet, Side, State, copy, index_of, is_recorded, worker_id},
 };
-use crate::Broken;
+use crate::Part;
 
 /// The one moment of the model.
 const NOW_MS: u64 = 1_000;
@@ -112,7 +114,7 @@ impl Lease {
 
     /// The process dies and comes back with what its journal holds.
     fn crash(&self, state: &mut State, w: usize) {
-        let forgetful = self.broken == Some(Broken::NoJournal);
+        let forgetful = self.without == Some(Part::Journal);
         let side = Arc::make_mut(&mut state.sides[w]);
         let mut held = BTreeMap::new();
         for attempt in side.known() {
@@ -132,7 +134,7 @@ impl Lease {
             };
             held.extend(kept.map(|kept| (attempt, kept)));
         }
-        let lost = side.finished.iter().filter(|attempt| !held.contains_key(attempt));
+        let lost = side.finished.keys().filter(|attempt| !held.contains_key(attempt));
         let lost: Vec<AttemptId> = lost.copied().collect();
         let mut anew = Side::new(w, side.start + 1, side.machine.epoch(), held);
         (anew.started, anew.fenced) = (side.started.clone(), side.fenced.clone());
@@ -148,11 +150,8 @@ impl Lease {
         if !side.executing.remove(&attempt) {
             return;
         }
-        side.finished.insert(attempt);
-        let job = state.job();
-        let result = serde_json::json!({"job": job, "step": "a", "attempt": attempt, "outcome": outcome});
-        let result = serde_json::from_value(result).expect("a result");
-        self.step(state, w, Input::Ended(Box::new(result)));
+        let result = result_of(state, attempt, outcome);
+        self.step(state, w, Input::Ended(result));
     }
 
     /// The machine takes an input; its disk is as fast as thought.
@@ -169,6 +168,8 @@ impl Lease {
                     self.step(state, w, Input::AcceptWritten(attempt));
                 }
                 Want::Write(Record::Result(result)) => {
+                    let side = Arc::make_mut(&mut state.sides[w]);
+                    side.finished.insert(result.attempt, result.outcome);
                     self.step(state, w, Input::ResultWritten(result.attempt));
                 }
                 Want::Settled(attempt) if !is_recorded(&state.world, attempt) => state.flag(Flag::GivenUp),
@@ -185,6 +186,13 @@ impl Lease {
                     }
                 }
                 Want::Stop { attempt, .. } => self.end(state, w, attempt, Outcome::Killed),
+                Want::Recall(attempt) => {
+                    let outcome = state.sides[w].finished.get(&attempt).copied();
+                    let result = outcome.map(|outcome| result_of(state, attempt, outcome));
+                    if let Some(result) = result {
+                        self.step(state, w, Input::Recalled(result));
+                    }
+                }
                 _ => {}
             }
         }
@@ -226,7 +234,7 @@ impl Lease {
             (worker.live, worker.state, worker.closed) = (false, WorkerState::Offline, None);
             worker.warm.clear();
         }
-        if self.broken == Some(Broken::LeasesInMemory) {
+        if self.without == Some(Part::LeasesOnDisk) {
             world.timers.clear();
         }
         state.epoch += 1;
@@ -250,7 +258,7 @@ impl Lease {
             _ => None,
         };
         if let Event::FromWorker { worker, message, .. } = &mut event
-            && let (Some(Broken::NoFence), FromWorker::Result(result)) = (self.broken, &mut **message)
+            && let (Some(Part::Fence), FromWorker::Result(result)) = (self.without, &mut **message)
             && let Some(current) = world
                 .step(result.job, &result.step)
                 .and_then(|step| step.current())
@@ -285,7 +293,7 @@ impl Lease {
         if recorded(&world) > recorded(&state.world) && by.is_none_or(|by| !is_recorded(&world, by)) {
             state.flag(Flag::Superseded);
         }
-        still(&mut world, self.broken == Some(Broken::LeasesInMemory));
+        still(&mut world, self.without == Some(Part::LeasesOnDisk));
         state.world = Arc::new(world);
         for effect in effects {
             if let Effect::Say {
@@ -306,6 +314,27 @@ impl Lease {
             }
         }
     }
+}
+
+fn result_of(state: &State, attempt: AttemptId, outcome: Outcome) -> Box<StepResult> {
+    Box::new(StepResult {
+        job: state.job(),
+        step: StepKey::top("a"),
+        attempt,
+        outcome,
+        error: None,
+        exit: None,
+        outputs: Map::new(),
+        artifacts: vec![],
+        usage: Usage::default(),
+        model: None,
+        workspace: None,
+        log_bytes: 0,
+        log_sha256: None,
+        notes: vec![],
+        duration_ms: 0,
+        model_ms: 0,
+    })
 }
 
 /// Compares the world with the one before.
@@ -353,10 +382,6 @@ fn is(world: &World, id: AttemptId, state: AttemptState) -> bool {
 
 fn recorded(world: &World) -> usize {
     attempts_of(world).filter(|attempt| attempt.recorded).count()
-}
-
-fn is_recorded(world: &World, id: AttemptId) -> bool {
-    attempts_of(world).any(|attempt| attempt.id == id && attempt.recorded)
 }
 
 /// Time stands still: deadlines come when the model says so, and what only time would end has ended.

@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use crate::orchestrator::tests::sim::Seeded;
+use crate::random::Random;
 
 /// Its name differs from those of the other steps.
 const CLOSING: u64 = 25;
 
 /// The text of one workflow.
-pub(super) fn text(number: u64) -> String {
-    let mut random = Seeded(number);
+pub(crate) fn text(number: u64) -> String {
+    let mut random = Random::new(number);
     let mut text = format!(
         "api: agentd/v1\nname: flow{number}\npriority: {}\n",
         random.below(3)
@@ -47,7 +47,7 @@ fn name(index: u64) -> char {
 }
 
 /// One step that may need those before it.
-fn step(random: &mut Seeded, text: &mut String, indent: usize, index: u64, blocks: bool) {
+fn step(random: &mut Random, text: &mut String, indent: usize, index: u64, blocks: bool) {
     let pad = " ".repeat(indent);
     let _ = writeln!(text, "{pad}{}:", name(index));
     let before = if index == CLOSING { 0 } else { index };
