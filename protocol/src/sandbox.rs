@@ -9,6 +9,10 @@ use crate::label::Labels;
 /// The label under which a worker says its level.
 pub const LABEL: &str = "sandbox";
 
+/// The label under which a worker says what the kernel limits for all processes of a command
+/// together: `pids`, `memory`, `cpu`.
+pub const COUNTED: &str = "cgroup";
+
 /// What the label says instead of a level where no allowed one is to be had.
 pub const UNAVAILABLE: &str = "unavailable";
 

@@ -4,7 +4,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use worker::{app, cli, leftovers, sandbox::inside, steps};
+use worker::{
+    app, cli, leftovers,
+    sandbox::{forward, group, inside},
+    steps,
+};
 
 /// Threads for what computes; the rest waits. More would only cost memory.
 const THREADS: usize = 2;
@@ -13,8 +17,11 @@ const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == inside::WORD) {
-        return inside::become_tool(words);
+    match words.next().as_ref().and_then(|word| word.to_str()) {
+        Some(group::WORD) => return group::enter(words),
+        Some(inside::WORD) => return inside::become_tool(words),
+        Some(forward::WORD) => return forward::forward(words),
+        _ => {}
     }
     let arguments = cli::Cli::parse();
     if let (Some(cli::Command::Guard), Some(folder)) = (&arguments.command, &arguments.state_dir) {

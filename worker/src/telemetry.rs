@@ -45,6 +45,13 @@ pub fn sandbox(sandbox: &Sandbox) {
             why, "tools run at sandbox level {word}: {means}. No better level: {why}"
         );
     }
+    match sandbox.uncounted() {
+        None => info!("what a command may use is limited for all of its processes together"),
+        Some(why) => warn!(
+            why,
+            "what a command may use is limited for each of its processes, and counted once a second: {why}"
+        ),
+    }
     for line in sandbox.left_out() {
         warn!("{line}");
     }

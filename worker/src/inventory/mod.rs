@@ -79,6 +79,9 @@ impl Inventory {
         overlay(&mut labels, &self.configured);
         let level = self.sandbox.level().map_or(UNAVAILABLE, SandboxLevel::as_str);
         labels.set(sandbox::LABEL, level);
+        for controller in self.sandbox.controllers() {
+            labels.insert(sandbox::COUNTED, *controller);
+        }
         let introduction = Introduction {
             labels,
             models,

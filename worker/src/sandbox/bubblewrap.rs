@@ -41,8 +41,6 @@ pub(super) struct Sight<'a> {
     pub(super) tmp: &'a Path,
     /// A folder that becomes [`MEETING`].
     pub(super) meeting: &'a Path,
-    /// Whether it has the machine's network.
-    pub(super) network: bool,
     /// Where the command runs.
     pub(super) dir: &'a Path,
 }
@@ -55,20 +53,12 @@ pub(super) fn arguments(profile: Profile, sight: &Sight<'_>) -> Vec<OsString> {
         "--unshare-pid",
         "--unshare-ipc",
         "--unshare-uts",
+        "--unshare-net",
         "--unshare-cgroup-try",
         "--die-with-parent",
         "--new-session",
     ] {
         line.add(flag);
-    }
-    if sight.network {
-        line.pair(
-            "--ro-bind-try",
-            Path::new("/etc/resolv.conf"),
-            Path::new("/etc/resolv.conf"),
-        );
-    } else {
-        line.add("--unshare-net");
     }
     line.option("--hostname", "sandbox");
     line.option("--cap-drop", "ALL");
@@ -147,7 +137,6 @@ mod tests {
             inside: Path::new("/usr/bin/agent-worker"),
             tmp: Path::new("/state/scratch/t/tmp"),
             meeting: Path::new("/state/scratch/t/meeting"),
-            network: false,
             dir: Path::new("/state/trees/1/tree"),
         };
         let words = arguments(profile, &sight);

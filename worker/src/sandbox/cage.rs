@@ -9,10 +9,24 @@ use std::{
 
 use super::{
     CageError, Means, Sandbox,
-    bubblewrap::{self, MEETING, Sight},
-    inside::{BEGUN, Orders},
+    bubblewrap::{self, MEETING, Profile, Sight},
+    door::Door,
+    egress::Egress,
+    group::Group,
+    inside::{BEGUN, KEPT, Orders},
     landlock::Ground,
 };
+use crate::{log::LogSink, tools::exec::Environment};
+
+/// What the loader of every program obeys, and with it bubblewrap and our own program while
+/// nothing keeps them in yet.
+const LOADER: [&str; 4] = ["GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH"];
+
+/// Variables of the loader begin so.
+const LOADER_PREFIX: &[u8] = b"LD_";
+
+/// Said where a step asks for hosts.
+const NO_WAY_OUT: &str = "network: commands get none at this sandbox level, which cannot tell hosts apart: with bubblewrap there is one";
 
 /// What one command may touch besides what every tool may read.
 #[derive(Clone, Debug)]
@@ -20,11 +34,11 @@ pub struct Cage {
     sandbox: Arc<Sandbox>,
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
-    network: bool,
+    egress: Option<Egress>,
 }
 
 /// A command before it is caged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Start<'a> {
     /// The program's file.
     pub file: &'a Path,
@@ -36,6 +50,8 @@ pub struct Start<'a> {
     pub memory: u64,
     /// Most processes.
     pub processes: u64,
+    /// Where it is said what the command reached.
+    pub log: &'a LogSink,
 }
 
 /// A command in its cage.
@@ -46,9 +62,15 @@ pub struct Caged {
     /// Its name and arguments.
     pub argv: Vec<OsString>,
     /// Added to its environment.
-    pub environment: Vec<(OsString, OsString)>,
+    environment: Vec<(OsString, OsString)>,
     /// Whether the first two processes are the cage's own and not the command's.
     pub has_own_processes: bool,
+    /// Where all of its processes are counted.
+    pub(crate) group: Option<Group>,
+    /// Its way out.
+    pub(crate) door: Option<Door>,
+    /// Whether the loader's variables wait for the tool.
+    keeps_loader: bool,
     /// Removed with the cage.
     folder: Option<tempfile::TempDir>,
 }
@@ -60,7 +82,7 @@ impl Cage {
             sandbox,
             readable: vec![],
             writable: vec![],
-            network: false,
+            egress: None,
         }
     }
 
@@ -81,61 +103,85 @@ impl Cage {
         Self::new(self.sandbox.clone()).write(folder)
     }
 
-    /// The same with the network of the machine, if its owner lets dependencies be fetched.
-    pub fn open_network(mut self) -> Self {
-        self.network = self.sandbox.packages;
+    /// The same with a way out to these hosts, as far as the machine's owner allows them; says
+    /// into the log what is not to be had.
+    pub fn reach(mut self, hosts: &[String], log: &LogSink) -> Self {
+        if hosts.is_empty() || self.sandbox.means == Means::Nothing {
+            return self;
+        }
+        if !self.sandbox.has_own_processes() {
+            log.info(NO_WAY_OUT);
+            return self;
+        }
+        let egress = self.sandbox.egress(hosts);
+        for host in egress.denied() {
+            log.info(&format!(
+                "network: {host} is not allowed by the owner of this worker (`sandbox.network`)"
+            ));
+        }
+        self.egress = (!egress.is_empty()).then_some(egress);
         self
     }
 
     /// Puts a command into it.
     pub fn put(&self, start: &Start<'_>) -> Result<Caged, CageError> {
-        let sandbox = &*self.sandbox;
-        match &sandbox.means {
-            Means::Forbidden => Err(sandbox.forbidden()),
-            Means::Nothing => Ok(Caged {
+        let caged = match &self.sandbox.means {
+            Means::Forbidden => return Err(self.sandbox.forbidden()),
+            Means::Nothing => Caged {
                 file: start.file.to_owned(),
                 argv: start.argv.to_vec(),
                 environment: vec![],
                 has_own_processes: false,
+                group: None,
+                door: None,
+                keeps_loader: false,
                 folder: None,
-            }),
-            Means::Landlock => self.on_landlock(start),
-            Means::Bubblewrap(program, profile) => {
-                let folder = self.folder()?;
-                let (tmp, meeting) = (folder.path().join("tmp"), folder.path().join("meeting"));
-                let sight = Sight {
-                    view: &sandbox.view,
-                    state_folder: &sandbox.state_folder,
-                    readable: &self.readable,
-                    writable: &self.writable,
-                    inside: &sandbox.program,
-                    tmp: &tmp,
-                    meeting: &meeting,
-                    dir: start.dir,
-                    network: self.network,
-                };
-                let mut argv = vec!["bwrap".into()];
-                argv.extend(bubblewrap::arguments(*profile, &sight));
-                argv.push(bubblewrap::INSIDE.into());
-                let orders = Orders {
-                    data: start.memory,
-                    // in a user namespace of its own only its own processes count
-                    processes: Some(start.processes),
-                    meeting: MEETING.into(),
-                    ..Orders::default()
-                };
-                argv.extend(orders.arguments());
-                argv.push(start.file.into());
-                argv.extend(start.argv.iter().cloned());
-                Ok(Caged {
-                    file: program.clone(),
-                    argv,
-                    environment: vec![],
-                    has_own_processes: sandbox.has_own_processes(),
-                    folder: Some(folder),
-                })
-            }
-        }
+            },
+            Means::Landlock => self.on_landlock(start)?,
+            Means::Bubblewrap(program, profile) => self.in_bubblewrap(start, program, *profile)?,
+        };
+        self.counted(caged, start)
+    }
+
+    fn in_bubblewrap(&self, start: &Start<'_>, program: &Path, profile: Profile) -> Result<Caged, CageError> {
+        let sandbox = &*self.sandbox;
+        let folder = self.folder()?;
+        let (tmp, meeting) = (folder.path().join("tmp"), folder.path().join("meeting"));
+        let sight = Sight {
+            view: &sandbox.view,
+            state_folder: &sandbox.state_folder,
+            readable: &self.readable,
+            writable: &self.writable,
+            inside: &sandbox.program,
+            tmp: &tmp,
+            meeting: &meeting,
+            dir: start.dir,
+        };
+        let mut argv = vec!["bwrap".into()];
+        argv.extend(bubblewrap::arguments(profile, &sight));
+        argv.push(bubblewrap::INSIDE.into());
+        let orders = Orders {
+            data: start.memory,
+            // in a user namespace of its own only its own processes count
+            processes: Some(start.processes),
+            way_out: self.egress.is_some(),
+            meeting: MEETING.into(),
+            ..Orders::default()
+        };
+        argv.extend(orders.arguments());
+        argv.push(start.file.into());
+        argv.extend(start.argv.iter().cloned());
+        let open = |egress: &Egress| Door::open(&meeting, egress.clone(), start.log.clone());
+        Ok(Caged {
+            file: program.to_owned(),
+            argv,
+            environment: vec![],
+            has_own_processes: true,
+            group: None,
+            door: self.egress.as_ref().map(open).transpose()?,
+            keeps_loader: true,
+            folder: Some(folder),
+        })
     }
 
     fn on_landlock(&self, start: &Start<'_>) -> Result<Caged, CageError> {
@@ -150,7 +196,7 @@ impl Cage {
         ground.writable.extend([tmp.clone(), meeting.clone()]);
         let orders = Orders {
             data: start.memory,
-            internet: !self.network,
+            internet: true,
             neighbours: true,
             ground: Some(ground),
             meeting,
@@ -165,8 +211,26 @@ impl Cage {
             argv,
             environment: vec![("TMPDIR".into(), tmp.into())],
             has_own_processes: false,
+            group: None,
+            door: None,
+            keeps_loader: true,
             folder: Some(folder),
         })
+    }
+
+    /// Lets a command begin in a group of its own, where there are any.
+    fn counted(&self, mut caged: Caged, start: &Start<'_>) -> Result<Caged, CageError> {
+        let Some(groups) = &self.sandbox.groups else {
+            return Ok(caged);
+        };
+        let group = Group::make(groups, start.memory, start.processes)?;
+        let mut argv = vec!["agent-worker".into()];
+        argv.extend(group.arguments());
+        argv.push(std::mem::replace(&mut caged.file, self.sandbox.program.clone()).into());
+        argv.append(&mut caged.argv);
+        caged.argv = argv;
+        caged.group = Some(group);
+        Ok(caged)
     }
 
     /// A fresh folder for this command alone: nothing of an earlier one lies in it.
@@ -186,6 +250,23 @@ impl Caged {
         self.folder
             .as_ref()
             .is_none_or(|folder| folder.path().join("meeting").join(BEGUN).exists())
+    }
+
+    /// The command's environment as its cage gets it: what the loader obeys is the tool's alone.
+    pub fn dress(&self, environment: &Environment) -> Environment {
+        let mut dressed = Environment::new();
+        for (name, value) in environment {
+            let bytes = name.as_encoded_bytes();
+            let obeyed = bytes.starts_with(LOADER_PREFIX) || LOADER.iter().any(|known| name == *known);
+            let mut kept = name.clone();
+            if obeyed && self.keeps_loader {
+                kept = OsString::from(KEPT);
+                kept.push(name);
+            }
+            dressed.insert(kept, value.clone());
+        }
+        dressed.extend(self.environment.iter().cloned());
+        dressed
     }
 
     /// The name under which the program was asked for.

@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     ffi::{OsStr, OsString},
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -22,6 +22,7 @@ use rustix::{
 };
 
 use super::{
+    forward,
     landlock::{self, Ground},
     seccomp::{self, Forbidden},
 };
@@ -31,6 +32,10 @@ pub const WORD: &str = "inside";
 
 /// The file in the meeting folder that says: from here on it is the tool.
 pub(super) const BEGUN: &str = "begun";
+
+/// Begins the names of variables that are for the tool alone: its loader obeys them, and so would
+/// the loaders of the programs that make its cage.
+pub(super) const KEPT: &str = "AGENTD_KEPT_";
 
 /// Exit code when the tool could not be started; what a shell uses.
 const NOT_STARTED: u8 = 126;
@@ -46,6 +51,8 @@ pub(super) struct Orders {
     pub(super) internet: bool,
     /// The same for sockets and processes of this machine.
     pub(super) neighbours: bool,
+    /// Whether the worker has a way out for it in the meeting folder.
+    pub(super) way_out: bool,
     /// Where Landlock lets it read and write, if Landlock is what keeps it in.
     pub(super) ground: Option<Ground>,
     /// The folder in which it says that it begins.
@@ -75,6 +82,9 @@ impl Orders {
             for path in &ground.writable {
                 add("--write", path.as_os_str());
             }
+        }
+        if self.way_out {
+            add("--reach", OsStr::new("door"));
         }
         add("--meet", self.meeting.as_os_str());
         line.push("--".into());
@@ -106,6 +116,7 @@ impl Orders {
                         (Some("--processes"), _) => orders.processes = number(),
                         (Some("--forbid"), Some("internet")) => orders.internet = true,
                         (Some("--forbid"), Some("neighbours")) => orders.neighbours = true,
+                        (Some("--reach"), Some("door")) => orders.way_out = true,
                         (Some("--meet"), _) => orders.meeting = value.into(),
                         _ => return Err(format!("{} {} is no order", word.display(), value.display())),
                     }
@@ -144,8 +155,24 @@ fn attempt(line: &mut impl Iterator<Item = OsString>) -> Result<Infallible, Stri
     for filter in &filters {
         seccompiler::apply_filter(filter).map_err(|error| error.to_string())?;
     }
-    let error = Command::new(&file).arg0(name).args(line).exec();
+    let mut tool = Command::new(&file);
+    tool.arg0(name).args(line);
+    dress(&mut tool);
+    if orders.way_out {
+        let port = forward::start(&orders.meeting).map_err(|error| error.to_string())?;
+        forward::point_to(&mut tool, port);
+    }
+    let error = tool.exec();
     Err(format!("{} does not start: {error}", file.display()))
+}
+
+/// Gives the tool the variables that were kept for it.
+fn dress(tool: &mut Command) {
+    for (name, value) in std::env::vars_os() {
+        if let Some(own) = name.as_encoded_bytes().strip_prefix(KEPT.as_bytes()) {
+            tool.env(OsStr::from_bytes(own), value).env_remove(&name);
+        }
+    }
 }
 
 fn hidden(file: &Path) -> String {
@@ -207,7 +234,7 @@ fn give_up_capabilities() -> rustix::io::Result<()> {
     clippy::print_stderr,
     reason = "the tool's standard error is the log of its step"
 )]
-fn complain(why: &str) {
+pub(super) fn complain(why: &str) {
     eprintln!("sandbox: {why}");
 }
 
@@ -221,6 +248,7 @@ mod tests {
             Orders {
                 data: 1 << 30,
                 processes: Some(100),
+                way_out: true,
                 meeting: "/run/agentd".into(),
                 ..Orders::default()
             },

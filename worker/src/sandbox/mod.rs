@@ -7,6 +7,10 @@
 
 mod bubblewrap;
 mod cage;
+mod door;
+mod egress;
+pub mod forward;
+pub mod group;
 pub mod inside;
 mod landlock;
 mod probe;
@@ -16,12 +20,17 @@ mod view;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use protocol::sandbox::SandboxLevel;
 
-pub use self::cage::{Cage, Caged, Start};
-use self::{bubblewrap::Profile, view::View};
+pub(crate) use self::group::{Excess, Group};
+use self::{bubblewrap::Profile, egress::Egress, group::Groups, view::View};
+pub use self::{
+    cage::{Cage, Caged, Start},
+    door::Door,
+};
 
 /// How tools run on this worker.
 #[derive(Clone, Debug)]
@@ -31,8 +40,13 @@ pub struct Sandbox {
     /// The worker's own program, to begin a tool with.
     program: PathBuf,
     state_folder: PathBuf,
-    /// Whether its owner lets dependencies be fetched.
-    packages: bool,
+    /// Hosts that its owner lets steps ask for.
+    network: Vec<String>,
+    /// Hosts that the machine's own settings of package managers name.
+    sources: Vec<String>,
+    /// Where commands are counted as a whole, and why not.
+    groups: Option<Arc<Groups>>,
+    uncounted: Option<String>,
     /// Why there is no better level, for people.
     lacks: Vec<String>,
 }
@@ -77,7 +91,10 @@ impl Sandbox {
             view: View::default(),
             program: PathBuf::new(),
             state_folder: PathBuf::new(),
-            packages: true,
+            network: vec![],
+            sources: vec![],
+            groups: None,
+            uncounted: None,
             lacks: vec![],
         }
     }
@@ -103,6 +120,21 @@ impl Sandbox {
             }
             Means::Bubblewrap(_, Profile::Whole) => "namespaces, a filter of system calls, limits".to_owned(),
         }
+    }
+
+    /// What the kernel limits for all processes of a command together; empty if nothing.
+    pub fn controllers(&self) -> &[&'static str] {
+        self.groups.as_ref().map_or(&[], |groups| groups.controllers())
+    }
+
+    /// Why the kernel limits each process of a command by itself, for people.
+    pub fn uncounted(&self) -> Option<&str> {
+        self.uncounted.as_deref()
+    }
+
+    /// Which of the hosts that a step asks for it may reach.
+    fn egress(&self, asked: &[String]) -> Egress {
+        Egress::of(asked, &self.network, &self.sources)
     }
 
     /// Why there is no better level, and what its owner could do, one line each.

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use protocol::sandbox::{PACKAGES, SandboxLevel};
+use protocol::sandbox::SandboxLevel;
 
-use super::{Cage, Means, Sandbox, bubblewrap::Profile, view::View};
+use super::{Cage, Means, Sandbox, bubblewrap::Profile, group::Groups, view::View};
 use crate::{
     config::SandboxConfig,
     log::LogSink,
@@ -51,9 +51,13 @@ impl Sandbox {
             view: View::of_machine(toolchains, state_folder, &config.read_only)?,
             program,
             state_folder: state_folder.to_owned(),
-            packages: config.network.iter().any(|entry| entry == PACKAGES),
+            network: config.network.clone(),
+            sources: toolchains.sources(),
+            groups: None,
+            uncounted: None,
             lacks: vec![],
         };
+        found.find_groups(toolchains).await;
         let bubblewrap = toolchains.find(BUBBLEWRAP);
         if bubblewrap.is_none() && config.allow.contains(&SandboxLevel::Strong) {
             found.lacks.push(NO_BUBBLEWRAP.to_owned());
@@ -74,6 +78,23 @@ impl Sandbox {
             found.lacks.push(NOT_ALLOWED.to_owned());
         }
         Ok(found)
+    }
+
+    /// Finds where commands can be counted as a whole, and tries whether they get there.
+    async fn find_groups(&mut self, toolchains: &Toolchains) {
+        let groups = match Groups::find(&self.state_folder) {
+            Ok(groups) => groups,
+            Err(why) => return self.uncounted = Some(why),
+        };
+        let trial = Self {
+            means: Means::Nothing,
+            groups: Some(groups.clone()),
+            ..self.clone()
+        };
+        match trial.try_out(toolchains).await {
+            Ok(()) => self.groups = Some(groups),
+            Err(why) => self.uncounted = Some(why),
+        }
     }
 
     /// Runs a program that does nothing.

@@ -9,7 +9,6 @@ use std::{
 };
 
 use protocol::{
-    sandbox::SandboxLevel,
     spec::{Command, OutputType, WorkspaceRef},
     step::{ErrorClass, Outcome, StepError},
 };
@@ -123,11 +122,8 @@ async fn execute(
     let delivered = secrets::deliver(cx).await?;
     environment.extend(delivered.environment);
     let time = std::time::Duration::from_millis(cx.assign.timeout_ms);
-    if !cx.spec.network.is_empty() && cx.workspaces.sandbox().level() != Some(SandboxLevel::None) {
-        cx.log
-            .info("network: commands get none in this version, whatever `network` asks for");
-    }
     let mut cage = cx.cage()?.write(dir).write(home);
+    cage = cage.reach(&cx.spec.network, &cx.log);
     if script(cx).exists() {
         cage = cage.read(script(cx));
     }

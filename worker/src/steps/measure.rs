@@ -60,6 +60,7 @@ pub(super) async fn measure(
         own: &own,
         toolchains,
         cage: cx.cage()?.write(&root).write(&home),
+        network: &cx.spec.network,
         log: &cx.log,
         stop: &cx.stop,
     };

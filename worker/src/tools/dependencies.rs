@@ -66,6 +66,8 @@ pub struct Fetcher<'a> {
     pub toolchains: &'a Toolchains,
     /// The cage of the repository's tools.
     pub cage: Cage,
+    /// Hosts that the step asks for.
+    pub network: &'a [String],
     /// The attempt's log.
     pub log: &'a LogSink,
     /// When to stop.
@@ -179,7 +181,7 @@ impl Fetcher<'_> {
             .map_err(|error| self.home_error(&error))?;
         environment.insert("CARGO_NET_RETRY".into(), "1".into());
         let exec = Exec::new(argv, self.root)
-            .cage(self.cage.clone().open_network())
+            .cage(self.cage.clone().reach(self.network, self.log))
             .environment(environment)
             .limits(Limits::default().time(FETCH_TIME));
         let why = match exec.run(self.log, self.stop).await {

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use protocol::sandbox::network_mistake;
+
 use super::exec::{Environment, find_program};
 
 /// Where this machine's toolchains and package sources are.
@@ -156,6 +158,24 @@ impl Toolchains {
         self.sources.clone()
     }
 
+    /// Hosts, perhaps with ports, that this machine's own settings of package managers name.
+    pub fn sources(&self) -> Vec<String> {
+        let variables = self.always.iter().chain(&self.sources);
+        let values = variables
+            .filter(|(name, _)| !is_of_proxy(&name.to_string_lossy()))
+            .map(|(_, value)| value.to_string_lossy().into_owned());
+        let files = self
+            .settings
+            .iter()
+            .filter_map(|(file, _)| fs::read_to_string(file).ok());
+        let lines = files.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let lines = lines.filter(|line| !is_of_proxy(line.split('=').next().unwrap_or(line)));
+        let mut hosts: Vec<String> = values.chain(lines).flat_map(|text| hosts_in(&text)).collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
     fn base(&self, home: &Path) -> Environment {
         let mut environment = self.always.clone();
         let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
@@ -229,6 +249,24 @@ fn variable_use(name: &str, value: &str) -> Use {
     } else {
         Use::Never
     }
+}
+
+/// Whether a setting names a way to sources, and no source; Go calls its sources so.
+fn is_of_proxy(name: &str) -> bool {
+    let name = name.trim().to_ascii_uppercase();
+    name.contains("PROXY") && name != "GOPROXY"
+}
+
+/// The hosts of the `http` addresses in a text.
+fn hosts_in(text: &str) -> Vec<String> {
+    let rests = text.split("http").skip(1);
+    let addresses = rests.filter_map(|rest| rest.strip_prefix('s').unwrap_or(rest).strip_prefix("://"));
+    let hosts = addresses.filter_map(|rest| {
+        let authority = rest.split(['/', '"', '\'', ' ', ',', '|', '?', '#']).next()?;
+        let host = authority.rsplit('@').next()?;
+        network_mistake(host).is_none().then(|| host.to_owned())
+    });
+    hosts.collect()
 }
 
 /// Whether a URL in the text carries a user or a password.
@@ -359,6 +397,34 @@ mod tests {
         assert!(fetch.contains_key(OsStr::new("https_proxy")));
         assert_eq!(tool[OsStr::new("HOME")], "/private");
         assert_eq!(tool[OsStr::new("GOPROXY")], "off");
+    }
+
+    #[test]
+    fn the_hosts_of_package_sources_are_found_in_settings_and_variables() {
+        let machine = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = machine.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write(
+            ".npmrc",
+            "registry=https://npm.lan:4873/\nproxy=http://proxy.lan:3128\n",
+        );
+        write(
+            ".cargo/config.toml",
+            "[source.mirror]\nregistry = \"sparse+https://crates.lan/index/\"\n[http]\nproxy = \"http://proxy.lan\"\n",
+        );
+        write(".config/go/env", "GOPROXY=https://go.lan,direct\n");
+        let toolchains = Toolchains::new(&variables(&[
+            ("HOME", machine.path().to_str().unwrap()),
+            ("PIP_INDEX_URL", "http://10.0.0.2:3141/root/pypi"),
+            ("HTTPS_PROXY", "http://proxy.lan:3128"),
+        ]));
+        assert_eq!(
+            toolchains.sources(),
+            ["10.0.0.2:3141", "crates.lan", "go.lan", "npm.lan:4873"]
+        );
     }
 
     #[test]

@@ -35,13 +35,10 @@ pub use self::{
     output::Kept,
     result::{End, ExecError, ExecResult},
 };
-use self::{
-    output::Pump,
-    tree::{Excess, Tree},
-};
+use self::{output::Pump, tree::Tree};
 use crate::{
     log::{LogSink, Stream},
-    sandbox::{Cage, Caged, Sandbox, Start},
+    sandbox::{Cage, Caged, Door, Excess, Sandbox, Start},
     steps::Stop,
 };
 
@@ -164,15 +161,14 @@ impl Exec {
             program: name.clone(),
             source,
         };
-        let caged = self.caged(&file)?;
+        let mut caged = self.caged(&file, log)?;
         let mut command = Command::new(&caged.file);
         command
             .arg0(caged.arg0())
             .args(caged.argv.iter().skip(1))
             .current_dir(&self.dir)
             .env_clear()
-            .envs(&self.environment)
-            .envs(caged.environment.iter().map(|(name, value)| (name, value)))
+            .envs(caged.dress(&self.environment))
             .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
             .process_group(0)
             .kill_on_drop(true);
@@ -195,7 +191,9 @@ impl Exec {
                 (Pump::closed(Stream::Out, log.clone()), err)
             }
         };
-        let (child, tree) = Tree::spawn(&mut command, caged.has_own_processes).map_err(not_started)?;
+        let (group, door) = (caged.group.take(), caged.door.take());
+        let tree = Tree::spawn(&mut command, caged.has_own_processes, group);
+        let (child, tree) = tree.map_err(not_started)?;
         if self.cage.is_none() {
             self.limits.apply(tree.root());
         }
@@ -207,18 +205,20 @@ impl Exec {
             limits: self.limits,
             end: End::Itself,
             kill_at: None,
+            door,
             caged,
         })
     }
 
     /// The command line that puts the program into its cage, or the program itself.
-    fn caged(&self, file: &Path) -> Result<Caged, ExecError> {
+    fn caged(&self, file: &Path, log: &LogSink) -> Result<Caged, ExecError> {
         let start = Start {
             file,
             argv: &self.argv,
             dir: &self.dir,
             memory: self.limits.memory,
             processes: self.limits.processes,
+            log,
         };
         let nothing = || Cage::new(Arc::new(Sandbox::none()));
         Ok(self.cage.clone().unwrap_or_else(nothing).put(&start)?)
@@ -253,6 +253,7 @@ struct Running {
     limits: Limits,
     end: End,
     kill_at: Option<Instant>,
+    door: Option<Door>,
     caged: Caged,
 }
 
@@ -268,6 +269,7 @@ impl Running {
                 status = self.child.wait() => return status,
                 () = self.out.turn(), if self.out.is_open() => {}
                 () = self.err.turn(), if self.err.is_open() => {}
+                () = pass(&mut self.door) => {}
                 () = stop.token.cancelled(), if !ending => self.ask_to_end(End::Stopped, stop.kill_after()),
                 () = sleep_until(alarm) => {
                     if ending {
@@ -306,6 +308,13 @@ impl Running {
     async fn clear_up(&mut self) {
         self.tree.root_is_gone();
         self.tree.end_rest(self.kill_at).await;
+        if self.end == End::Itself && self.tree.ran_out_of_memory() {
+            self.end = End::Memory;
+        }
+        self.tree.leave_group().await;
+        if let Some(door) = self.door.take() {
+            door.close();
+        }
         let rest = async {
             while self.out.is_open() {
                 self.out.turn().await;
@@ -340,6 +349,14 @@ impl Running {
             return Err(ExecError::NotCaged(said.concat().trim().to_owned()));
         }
         Ok(result)
+    }
+}
+
+/// Lets pass what goes through an open door; waits for ever where there is none.
+async fn pass(door: &mut Option<Door>) {
+    match door {
+        Some(door) => door.turn().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,7 +12,7 @@ use worker::{
     tools::exec::{End, Limits},
 };
 
-use super::{Yard, run};
+use super::{Yard, fenced::Fence, run, skip};
 
 /// Processes of this machine whose command line holds the word.
 fn processes_with(word: &str) -> usize {
@@ -101,15 +101,97 @@ async fn a_polite_program_gets_to_clean_up() {
     }
 }
 
+/// Most processes that the bomb below can make, whatever holds it: a tree of ten generations.
+const BOMB: u32 = 512;
+
+/// A bomb that is no danger if nothing holds it: it makes [`BOMB`] processes, which live for
+/// some seconds, and stands in a group of the test's own besides.
+#[tokio::test]
+async fn a_fork_bomb_is_contained() {
+    for yard in Yard::each().await {
+        let fence = Fence::of(BOMB + 64);
+        if fence.is_none() && !yard.sandbox.controllers().contains(&"pids") {
+            return skip("a fork bomb is thrown only where a control group holds it");
+        }
+        let word = format!("2{}", rand_digits() % 10_000);
+        let bomb = format!(
+            "b() {{ sleep 12.{word} & if [ $1 -gt 0 ]; then b $(($1-1)) & b $(($1-1)) & fi; wait; }}; b 7"
+        );
+        let mut limits = Limits::default().time(Duration::from_secs(8));
+        limits.processes = 60;
+        let began = Instant::now();
+        let result = run(yard.exec(&["bash", "-c", &bomb]).limits(limits)).await;
+        let took = began.elapsed();
+        let refusals = fence.as_ref().map(Fence::refusals).unwrap_or_default();
+        say(&format!(
+            "{}: the bomb ended as {:?} after {took:.1?}; the fence of the test: {}",
+            yard.sandbox,
+            result.end,
+            refusals.trim()
+        ));
+        assert_eq!(result.end, End::Processes, "{}: {result:?}", yard.sandbox);
+        assert!(took < Duration::from_secs(8), "{took:?}");
+        assert_eq!(processes_with(&format!("12.{word}")), 0, "{}", yard.sandbox);
+        assert!(yard.sh("echo healthy").await.success());
+    }
+}
+
 #[tokio::test]
 async fn much_output_is_cut_and_costs_no_memory() {
+    for yard in Yard::each().await {
+        let before = resident_kib();
+        let began = Instant::now();
+        let result = run(yard
+            .exec(&["head", "-c", "10000000000", "/dev/zero"])
+            .limits(Limits::default().time(Duration::from_secs(3))))
+        .await;
+        let (took, grown) = (began.elapsed(), resident_kib().saturating_sub(before));
+        say(&format!(
+            "{}: 10 GB of output {} in {took:.1?}, {grown} KiB more memory",
+            yard.sandbox,
+            result.ending()
+        ));
+        assert!(result.stdout.bytes().len() < 32 << 20);
+        // the other tests of this process have their share in it
+        assert!(grown < 256 << 10, "{grown} KiB");
+        // three seconds, the grace of two, and two more
+        assert!(took < Duration::from_secs(7), "{took:?}");
+        assert!(yard.sh("echo healthy").await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_group_of_the_kernel_holds_what_a_command_starts() {
     let Some(yard) = Yard::strong().await else { return };
-    let result = run(yard
-        .exec(&["head", "-c", "10000000000", "/dev/zero"])
-        .limits(Limits::default().time(Duration::from_secs(3))))
-    .await;
-    assert!(result.stdout.bytes().len() < 32 << 20);
-    assert!(yard.sh("echo healthy").await.success());
+    if yard.sandbox.controllers().is_empty() {
+        return skip(yard.sandbox.uncounted().unwrap_or_default());
+    }
+    let result = yard.sh("cat /proc/self/cgroup").await;
+    let said = result.stdout.text();
+    // in a namespace of its own the tool sees its group as the top
+    assert!(said.contains("0::/\n"), "{said}");
+    let mut limits = Limits::default().time(Duration::from_secs(20));
+    limits.memory = 64 << 20;
+    if yard.sandbox.controllers().contains(&"memory") {
+        // each has less than a process may have, all together more
+        let hog = "a = bytearray(30 << 20); import time; time.sleep(15)";
+        let script = format!("for i in 1 2 3 4; do python3 -c '{hog}' & done; wait");
+        let result = run(yard.exec(&["bash", "-c", &script]).limits(limits)).await;
+        assert_eq!(result.end, End::Memory, "{result:?}");
+    }
+}
+
+/// This process's memory.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("a file");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("a number")
+}
+
+#[expect(clippy::print_stderr, reason = "a figure for people")]
+fn say(line: &str) {
+    eprintln!("{line}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! the real program.
 
 mod contained;
+mod fenced;
+mod network;
 mod overhead;
 mod reach;
 mod usable;
@@ -36,6 +38,11 @@ struct Yard {
 impl Yard {
     /// The best of these levels; a visible SKIP where there is none.
     async fn at(levels: &[SandboxLevel], toolchains: Toolchains) -> Option<Self> {
+        Self::with(levels, toolchains, &[]).await
+    }
+
+    /// The same whose owner lets steps ask for these hosts.
+    async fn with(levels: &[SandboxLevel], toolchains: Toolchains, network: &[String]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("a path");
         for part in ["scratch", "trees/1/tree", "caches/home", "caches/other"] {
@@ -46,7 +53,7 @@ impl Yard {
         let config = SandboxConfig {
             allow: levels.iter().copied().collect::<BTreeSet<_>>(),
             read_only: vec![],
-            network: vec![],
+            network: network.to_vec(),
         };
         let program = PathBuf::from(env!("CARGO_BIN_EXE_agent-worker"));
         let sandbox = Sandbox::probe(&config, &toolchains, &root, program)

@@ -9,7 +9,7 @@ use std::{
 
 use protocol::sandbox::SandboxLevel;
 
-use super::{Yard, skip};
+use super::{Yard, fenced::in_own_network, skip};
 
 #[tokio::test]
 async fn files_of_others_cannot_be_read() {
@@ -106,60 +106,102 @@ def attempt(what, call):
         print('REACHED', what)
     except OSError as error:
         print('refused', what, error)
-def tcp(host, port):
+def tcp(host, port=80):
     s = socket.create_connection((host, port), timeout=1); s.close()
-def udp(host, port):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', (host, port)); s.close()
-tcp_port, udp_port, path, name = sys.argv[1:]
-attempt('loopback', lambda: tcp('127.0.0.1', int(tcp_port)))
-attempt('loopback by IPv6', lambda: tcp('::ffff:127.0.0.1', int(tcp_port)))
-attempt('metadata', lambda: tcp('169.254.169.254', 80))
-attempt('lan', lambda: tcp('192.168.0.1', 80))
-attempt('private', lambda: tcp('10.0.0.1', 80))
+def ask(host, port=53):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+    s.sendto(b'x', (host, port)); s.recv(1); s.close()
+path, name = sys.argv[1:]
+attempt('loopback', lambda: tcp('127.0.0.1'))
+attempt('loopback by IPv6', lambda: tcp('::ffff:127.0.0.1'))
+attempt('metadata', lambda: tcp('169.254.169.254'))
+attempt('metadata by IPv6', lambda: tcp('fd00:ec2::254'))
+attempt('lan', lambda: tcp('192.168.0.1'))
+attempt('private', lambda: tcp('10.0.0.1'))
+attempt('dns', lambda: ask('10.0.0.1'))
+attempt('dns of this machine', lambda: ask('127.0.0.1'))
+attempt('path socket', lambda: socket.socket(socket.AF_UNIX).connect(path))
+attempt('abstract socket', lambda: socket.socket(socket.AF_UNIX).connect('\\0' + name))
 attempt('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
 attempt('packet', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
 attempt('vsock', lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt('alg', lambda: socket.socket(38, socket.SOCK_SEQPACKET))
-attempt('dns', lambda: socket.getaddrinfo('example.com', 80))
-attempt('path socket', lambda: socket.socket(socket.AF_UNIX).connect(path))
-attempt('abstract socket', lambda: socket.socket(socket.AF_UNIX).connect('\\0' + name))
-try: udp('127.0.0.1', int(udp_port))
-except OSError: pass
 ";
+
+/// What [`CONNECT`] tries at addresses; the rest is kinds of sockets, which a kernel may lack.
+const ADDRESSES: usize = 10;
+
+/// A server at every address that is tried, in a network namespace of the test's own.
+fn listen_everywhere() -> Vec<TcpListener> {
+    let udp = UdpSocket::bind("0.0.0.0:53").expect("a port");
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while let Ok((_, from)) = udp.recv_from(&mut byte) {
+            let _ = udp.send_to(b"y", from);
+        }
+    });
+    let all = ["0.0.0.0:80", "[fd00:ec2::254]:80"];
+    all.map(|address| TcpListener::bind(address).expect("a port"))
+        .into()
+}
 
 #[tokio::test]
 async fn no_address_can_be_reached() {
     use std::os::linux::net::SocketAddrExt as _;
+    if !in_own_network("reach::no_address_can_be_reached") {
+        return;
+    }
+    let _servers = listen_everywhere();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let _by_path = UnixListener::bind(&path).expect("a socket");
+    let name = format!("agentd-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let _abstract = UnixListener::bind_addr(&address).expect("a socket");
+    let path = path.to_string_lossy();
+    let argv = ["python3", "-c", CONNECT, &path, &name];
     for yard in Yard::each().await {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        udp.set_nonblocking(true).expect("set");
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("socket");
-        let _by_path = UnixListener::bind(&path).expect("a socket");
-        let name = format!("agentd-test-{}", std::process::id());
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
-        let _abstract = UnixListener::bind_addr(&address).expect("a socket");
-        let port =
-            |address: std::io::Result<std::net::SocketAddr>| address.expect("bound").port().to_string();
-        let (tcp_port, udp_port) = (port(tcp.local_addr()), port(udp.local_addr()));
-        let path = path.to_string_lossy();
-        let argv = ["python3", "-c", CONNECT, &tcp_port, &udp_port, &path, &name];
+        let free = super::run(yard.uncaged(&argv)).await.stdout.text();
+        assert!(
+            free.matches("REACHED").count() >= ADDRESSES,
+            "without a cage: {free}"
+        );
         let result = super::run(yard.exec(&argv)).await;
         let said = result.stdout.text();
-        assert!(
-            said.contains("refused loopback"),
+        assert_eq!(
+            said.lines().filter(|line| line.starts_with("refused")).count(),
+            14,
             "{}: {said}{}",
             yard.sandbox,
             result.stderr.text()
         );
         assert!(!said.contains("REACHED"), "{}: {said}", yard.sandbox);
-        let mut byte = [0];
-        assert!(
-            udp.recv(&mut byte).is_err(),
-            "{}: a datagram came out",
-            yard.sandbox
+    }
+}
+
+/// A step's own variables must not become instructions for the programs that make its cage.
+#[tokio::test]
+async fn variables_of_the_loader_reach_the_tool_and_nobody_before_it() {
+    for yard in Yard::each().await {
+        let planted = yard.root().join("planted");
+        let source = format!(
+            "#include <stdio.h>\n__attribute__((constructor)) static void f(void) {{ FILE *f = fopen(\"{}\", \"w\"); if (f) fclose(f); }}\n",
+            planted.display()
         );
+        fs::write(yard.tree().join("evil.c"), source).expect("written");
+        if !yard.sh("cc -shared -fPIC -o evil.so evil.c").await.success() {
+            return skip("there is no compiler of C");
+        }
+        let mut environment = yard.toolchains.environment(&yard.root().join("caches/home"));
+        environment.insert("LD_PRELOAD".into(), "./evil.so".into());
+        let exec = yard.exec(&["sh", "-c", "echo \"$LD_PRELOAD\""]);
+        let result = super::run(exec.environment(environment.clone())).await;
+        assert_eq!(result.stdout.text(), "./evil.so\n", "{}", yard.sandbox);
+        assert!(!planted.exists(), "{}: the worker's side loaded it", yard.sandbox);
+        // without a cage it is loaded: the test can fail
+        super::run(yard.uncaged(&["true"]).environment(environment)).await;
+        assert!(planted.exists(), "{}", yard.sandbox);
+        fs::remove_file(planted).expect("removed");
     }
 }
 

@@ -136,6 +136,7 @@ mod tests {
             fs::create_dir(&home).unwrap();
             let fetcher = Fetcher {
                 cage: uncaged(),
+                network: &[],
                 root: folder.path(),
                 home: &home,
                 own: &own,

@@ -17,6 +17,7 @@ async fn ensured(files: &[(&str, &str)]) -> Dependencies {
     ];
     let toolchains = Toolchains::new(&variables.map(|(name, value)| (name.into(), value.into())).into());
     let fetcher = Fetcher {
+        network: &[],
         cage: uncaged(),
         root: &root,
         home: &home,

@@ -24,6 +24,7 @@ use super::{
     Limits,
     processes::{MARKER, Process, carries, is_ending, processes, resident_bytes},
 };
+use crate::sandbox::{Excess, Group};
 
 /// How often the rest of a tree is looked for until it has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -48,13 +49,6 @@ fn adopt_orphans() {
     });
 }
 
-/// What a tree has too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
-    Memory,
-    Processes,
-}
-
 /// A child and everything that it started; killed when dropped.
 pub(super) struct Tree {
     root: Pid,
@@ -62,11 +56,17 @@ pub(super) struct Tree {
     root_lives: bool,
     /// Whether the root and its only child belong to a cage: when they end, all ends.
     caged: bool,
+    /// The group of the kernel that its processes cannot leave, where there is one.
+    group: Option<Group>,
 }
 
 impl Tree {
     /// Starts a command that was given a process group of its own.
-    pub(super) fn spawn(command: &mut Command, caged: bool) -> io::Result<(Child, Self)> {
+    pub(super) fn spawn(
+        command: &mut Command,
+        caged: bool,
+        group: Option<Group>,
+    ) -> io::Result<(Child, Self)> {
         adopt_orphans();
         let marker = OsString::from(uuid::Uuid::new_v4().simple().to_string());
         command.env(MARKER, &marker);
@@ -80,6 +80,7 @@ impl Tree {
             marker,
             root_lives: true,
             caged,
+            group,
         };
         Ok((child, tree))
     }
@@ -110,11 +111,17 @@ impl Tree {
 
     /// Ends every process of the tree.
     pub(super) fn kill(&self) {
+        if let Some(group) = &self.group {
+            group.kill();
+        }
         self.signal(Signal::KILL);
     }
 
     /// Whether the tree is larger than allowed.
     pub(super) fn excess(&self, limits: &Limits) -> Option<Excess> {
+        if let Some(excess) = self.group.as_ref().and_then(Group::excess) {
+            return Some(excess);
+        }
         let members = self.members();
         if members.len() as u64 > limits.processes {
             return Some(Excess::Processes);
@@ -144,6 +151,21 @@ impl Tree {
                     send(process.pid, Signal::KILL);
                 }
             }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether the kernel ended it because its memory was used up.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.group.as_ref().and_then(Group::excess) == Some(Excess::Memory)
+    }
+
+    /// Ends what is still in the group and removes it.
+    pub(super) async fn leave_group(&mut self) {
+        let Some(group) = self.group.take() else { return };
+        let began = Instant::now();
+        // dropped at the latest, it is tried again with the next command
+        while !group.remove() && began.elapsed() < GIVE_UP {
             sleep(LOOK_AGAIN).await;
         }
     }
