@@ -30,6 +30,9 @@ pub(super) async fn run(cx: &StepContext) -> Result<StepOutput, StepError> {
     let wanted = wanted(cx)?;
     let resolved = cx.workspaces.resolve(&wanted.source, cx.caller()).await?;
     cx.log.info(&format!("base commit {}", resolved.base));
+    for note in &resolved.notes {
+        cx.log.info(note);
+    }
     let wanted = WorkspaceRef {
         base: Some(resolved.base.clone()),
         commit: None,

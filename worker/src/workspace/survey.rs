@@ -1,17 +1,64 @@
-//! How large a commit is, and what in it stays a pointer.
+//! How large a commit is, what in it stays a pointer, and what in it some program takes as an
+//! instruction and this one does not.
+
+use std::collections::BTreeSet;
 
 use protocol::step::{ErrorClass, StepError};
 
 use super::WorkspaceLimits;
 use crate::tools::git::{Git, GitError};
 
+/// What programs take as instructions wherever it lies, by what it is; a name with `/` at its end
+/// is a folder's.
+const INSTRUCTIONS: [(&str, &[&str]); 4] = [
+    (
+        "settings for agents",
+        &[
+            ".aider.conf.yml",
+            ".claude/",
+            ".codex/",
+            ".cursor/",
+            ".cursorrules",
+            ".gemini/",
+            ".github/copilot-instructions.md",
+            ".windsurf/",
+            ".windsurfrules",
+            "CLAUDE.md",
+            "GEMINI.md",
+        ],
+    ),
+    ("tool servers", &[".mcp.json", "mcp.json"]),
+    (
+        "hooks",
+        &[
+            ".githooks/",
+            ".hooks/",
+            ".husky/",
+            ".pre-commit-config.yaml",
+            "lefthook.yml",
+        ],
+    ),
+    ("environments", &[".env", ".envrc"]),
+];
+
+/// What `.gitattributes` calls programs that change, compare or merge files.
+const DRIVERS: [&str; 3] = ["filter=", "diff=", "merge="];
+
+/// The one whose files stay pointers.
+const LFS: &str = "lfs";
+
 /// What a commit consists of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Survey {
     files: u64,
     bytes: u64,
     submodules: u64,
     uses_lfs: bool,
+    names_drivers: bool,
+    /// What is taken as an instruction elsewhere: (which of [`INSTRUCTIONS`], its name there).
+    instructions: BTreeSet<(usize, &'static str)>,
+    /// Whether it holds repositories as plain files.
+    embedded: bool,
 }
 
 /// Looks at every file of a commit.
@@ -22,7 +69,7 @@ pub(super) async fn of(git: &Git, commit: &str) -> Result<Survey, GitError> {
         .bytes(["cat-file", "blob", &format!("{commit}:.gitattributes")])
         .await
     {
-        survey.uses_lfs = String::from_utf8_lossy(&attributes).contains("filter=lfs");
+        survey.read_attributes(&String::from_utf8_lossy(&attributes));
     }
     Ok(survey)
 }
@@ -35,8 +82,9 @@ impl Survey {
             .split(|byte| *byte == 0)
             .filter(|record| !record.is_empty())
         {
-            let meta = record.split(|byte| *byte == b'\t').next().unwrap_or_default();
-            let meta = String::from_utf8_lossy(meta);
+            let mut parts = record.splitn(2, |byte| *byte == b'\t');
+            let meta = String::from_utf8_lossy(parts.next().unwrap_or_default());
+            survey.look_at(&String::from_utf8_lossy(parts.next().unwrap_or_default()));
             let mut fields = meta.split_ascii_whitespace();
             if fields.next() == Some("160000") {
                 survey.submodules += 1;
@@ -49,6 +97,22 @@ impl Survey {
             }
         }
         survey
+    }
+
+    fn look_at(&mut self, path: &str) {
+        for (kind, (_, names)) in INSTRUCTIONS.iter().enumerate() {
+            let found = names.iter().filter(|name| is_at(path, name));
+            self.instructions.extend(found.map(|name| (kind, *name)));
+        }
+        self.embedded |= path.ends_with("/objects/info/packs") || path.ends_with("/HEAD");
+    }
+
+    fn read_attributes(&mut self, text: &str) {
+        let words = text.split_whitespace();
+        for value in words.filter_map(|word| DRIVERS.iter().find_map(|driver| word.strip_prefix(driver))) {
+            self.uses_lfs |= value == LFS;
+            self.names_drivers |= value != LFS;
+        }
     }
 
     /// Whether the commit is within the limits.
@@ -81,13 +145,70 @@ impl Survey {
         if self.uses_lfs {
             notes.push("files of Git LFS are left as pointers: their contents were not fetched".to_owned());
         }
+        if self.names_drivers {
+            notes.push("filters and drivers that .gitattributes names are ignored".to_owned());
+        }
+        for (kind, (what, _)) in INSTRUCTIONS.iter().enumerate() {
+            let found = self.instructions.iter().filter(|(of, _)| *of == kind);
+            let names: Vec<&str> = found.map(|(_, name)| *name).collect();
+            if !names.is_empty() {
+                notes.push(format!(
+                    "{what} in the repository are ignored: {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        if self.embedded {
+            notes.push("repositories inside the repository are plain files here".to_owned());
+        }
         notes
     }
+}
+
+/// Whether a path is, or lies in, what goes by this name in any folder.
+fn is_at(path: &str, name: &str) -> bool {
+    path.match_indices(name).any(|(at, _)| {
+        let begins = at == 0 || path[..at].ends_with('/');
+        begins && (name.ends_with('/') || at + name.len() == path.len())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_an_instruction_elsewhere_is_named() {
+        let record = |path: &str| format!("100644 blob aaa 1\t{path}\0");
+        let paths = [
+            ".claude/settings.json",
+            "sub/.cursor/mcp.json",
+            ".mcp.json",
+            ".husky/pre-commit",
+            "my.env",
+            "a.claude/x",
+            "x/.envrc",
+            "embedded/HEAD",
+        ];
+        let listing: String = paths.iter().map(|path| record(path)).collect();
+        let mut survey = Survey::read(listing.as_bytes());
+        survey.read_attributes("* filter=evil\n*.bin filter=lfs diff=lfs -text\n");
+        assert_eq!(
+            survey.notes(),
+            [
+                "files of Git LFS are left as pointers: their contents were not fetched",
+                "filters and drivers that .gitattributes names are ignored",
+                "settings for agents in the repository are ignored: .claude/, .cursor/",
+                "tool servers in the repository are ignored: .mcp.json, mcp.json",
+                "hooks in the repository are ignored: .husky/",
+                "environments in the repository are ignored: .envrc",
+                "repositories inside the repository are plain files here",
+            ]
+        );
+        let mut plain = Survey::read(record("src/main.rs").as_bytes());
+        plain.read_attributes("*.bin filter=lfs diff=lfs merge=lfs -text\n");
+        assert_eq!(plain.notes().len(), 1);
+    }
 
     #[test]
     fn files_bytes_and_submodules_are_counted() {
