@@ -6,7 +6,7 @@ use protocol::{
         status::{GetStatus, Status},
         workers::{ListWorkers, WorkerView},
     },
-    sandbox::SandboxLevel,
+    sandbox::{COUNTED, SandboxLevel},
     worker::{Wanted, WorkerState},
 };
 use reqwest::{Method, header::DATE};
@@ -235,7 +235,7 @@ fn sandbox(worker: &WorkerView) -> Finding {
         )
     };
     match SandboxLevel::of(&worker.labels) {
-        Some(SandboxLevel::Strong) => Finding::good("sandbox", format!("{name}: strong")),
+        Some(SandboxLevel::Strong) => Finding::good("sandbox", format!("{name}: strong, {}", limits(worker))),
         Some(SandboxLevel::Basic) => Finding::weak(
             "sandbox",
             format!("{name} runs tools at sandbox level basic: the rest of its machine is hidden in part"),
@@ -252,6 +252,17 @@ fn sandbox(worker: &WorkerView) -> Finding {
             repair,
         ),
     }
+}
+
+/// What of a command's use is limited as a whole; the rest is limited for each process.
+fn limits(worker: &WorkerView) -> String {
+    let as_a_whole: Vec<&str> = worker.labels.values(COUNTED).collect();
+    if as_a_whole.is_empty() {
+        return "limits for each process of a command and a count once a second: its unit lacks `Delegate=yes`, or \
+                its system cgroup v2"
+            .to_owned();
+    }
+    format!("limits for each command as a whole ({})", as_a_whole.join(", "))
 }
 
 #[cfg(test)]
