@@ -36,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Make a state folder from a backup
     Restore(Restore),
+    /// Go back to the database as it was before the upgrade to a newer agentd
+    UndoUpgrade,
     /// Check that the audit log of a state folder is whole
     VerifyAudit,
 }

@@ -54,6 +54,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     service::obs::log::init(&config.log.level)?;
     match &cli.command {
         Some(Command::Restore(wanted)) => return restore(wanted, config.state_dir.as_deref()),
+        Some(Command::UndoUpgrade) => return undo_upgrade(config.state_dir.as_deref()),
         Some(Command::VerifyAudit) => return verify_audit(config.state_dir.as_deref()),
         None => {}
     }
@@ -82,6 +83,22 @@ fn verify_audit(folder: Option<&Path>) -> anyhow::Result<()> {
         said,
         "{} rows fit, all of them; hash of row {last}: {}",
         check.rows, check.hash
+    )?;
+    Ok(())
+}
+
+fn undo_upgrade(folder: Option<&Path>) -> anyhow::Result<()> {
+    let folder = service::state_dir::locate("agentd", folder)?;
+    let undone = backup::undo_upgrade(&folder, SystemClock::new().wall())?;
+    writeln!(
+        std::io::stderr(),
+        "the database is of version {} again, with {} jobs (epoch {}); what version {} has written since \
+         lies in {}",
+        undone.to,
+        undone.jobs,
+        undone.epoch,
+        undone.from,
+        undone.aside.display()
     )?;
     Ok(())
 }

@@ -36,3 +36,5 @@ mod secrets;
 mod terminal;
 #[path = "parts/tls.rs"]
 mod tls;
+#[path = "parts/upgrades.rs"]
+mod upgrades;

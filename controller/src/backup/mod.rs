@@ -8,6 +8,7 @@
 
 mod restore;
 mod tape;
+mod undo;
 mod write;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use restore::{RestoreError, Restored, restore};
+pub use undo::{UndoError, Undone, undo_upgrade};
 pub use write::{BackupError, Source, write};
 
 /// Name of the first entry.

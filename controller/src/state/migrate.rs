@@ -1,6 +1,9 @@
 //! Brings a database to the shape that this version knows.
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use rusqlite::Connection;
 
@@ -64,17 +67,33 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateErro
     Ok(())
 }
 
-/// A whole copy of the database as it was before an upgrade.
+/// Where the copy of `database` from before its upgrade from `version` lies.
+pub fn backup_path(database: &Path, version: u32) -> PathBuf {
+    database.with_extension(format!("v{version}.backup"))
+}
+
+/// A whole copy of the database as it was before an upgrade; it has its name only when it is on disk.
 fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), StateError> {
-    let copy = path.with_extension(format!("v{version}.backup"));
-    if copy.exists() {
-        std::fs::remove_file(&copy).map_err(|source| StateError::Io {
-            what: "cannot replace the old backup",
-            path: copy.clone(),
-            source,
-        })?;
+    let copy = backup_path(path, version);
+    let part = copy.with_extension("part");
+    let io = |source| StateError::Io {
+        what: "cannot back up the database to",
+        path: copy.clone(),
+        source,
+    };
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
     }
-    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    connection.execute("VACUUM INTO ?1", [part.to_string_lossy()])?;
+    // SQLite leaves it to us to bring the copy to the disk
+    File::open(&part).and_then(|file| file.sync_all()).map_err(io)?;
+    fs::rename(&part, &copy).map_err(io)?;
+    if let Some(folder) = copy.parent() {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io)?;
+    }
     tracing::info!(backup = %copy.display(), "the database was backed up before its upgrade");
     Ok(())
 }

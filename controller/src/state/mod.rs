@@ -49,8 +49,8 @@ pub enum StateError {
     },
     /// The database was written by a newer version.
     #[error(
-        "the database {path} has version {found}, and this agentd knows up to {known}: \
-         start the newer agentd again, or restore the backup that was made before its upgrade"
+        "the database {path} has version {found}, and this agentd knows up to {known}: start the newer \
+         agentd again, or go back to how it was before its upgrade with `agentd undo-upgrade`"
     )]
     Newer {
         /// Where it is.

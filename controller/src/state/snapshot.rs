@@ -103,6 +103,14 @@ impl Snapshot {
         Ok(jobs as u64)
     }
 
+    /// Makes it the beginning of a new line of history on the same machine: an epoch above its own and
+    /// that of the line that is left.
+    pub fn succeed(&self, at: Timestamp, left: &Path) -> Result<u64, StateError> {
+        let unix_seconds = u64::try_from(at.as_second()).unwrap_or(0);
+        let left = Connection::open_with_flags(left, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        meta::take_epoch(&self.0, unix_seconds.max(meta::number(&left, meta::EPOCH)? + 1))
+    }
+
     /// Makes it the beginning of a new line of history: a higher epoch, and an admin token whose plain text
     /// is in the new folder, since that of the old one may be lost with its machine.
     pub fn adopt(&self, at: Timestamp, secret_sha256: &[u8]) -> Result<u64, StateError> {
