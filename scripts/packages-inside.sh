@@ -117,7 +117,9 @@ stop
 dpkg --remove agentd agent-worker agentctl
 [ ! -e /usr/bin/agentd ] && [ ! -e /usr/lib/systemd/system/agentd.service ]
 [ -s /var/lib/agentd/agentd.db ] && [ -s /var/lib/agent-worker/credential.json ] && [ -s /etc/agentd/config.local.yaml ]
-if [ "$how" = booted ]; then is "$(pgrep -c 'agentd|agent-worker' || true)" 0 'daemons after remove'; fi
+for exe in /proc/[0-9]*/exe; do
+    case $(readlink "$exe" || true) in /usr/bin/agent*) die "$exe still runs after the removal" ;; esac
+done
 
 say "== install again"
 dpkg --install /check/new/*.deb
