@@ -86,6 +86,8 @@ const RULES: &[Rule] = &[
         place: Place::Only(&[
             "worker/src/tools/exec.rs",
             "worker/src/tools/exec/guardian.rs",
+            "worker/src/sandbox/forward.rs",
+            "worker/src/sandbox/group.rs",
             "worker/src/sandbox/inside.rs",
             "ctl/src/",
         ]),
