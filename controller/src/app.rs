@@ -30,6 +30,7 @@ use crate::{
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
     credentials::Credentials,
+    dashboard::Dashboard,
     denials::Denials,
     dispatch::Dispatch,
     engine::{self, Core, CoreParts, Engine},
@@ -159,14 +160,8 @@ async fn start(
 
     let listener = listen(config).await?;
     let about = About {
-        version: env!("CARGO_PKG_VERSION"),
-        epoch,
-        started_ms: clock.mono_ms(),
-        http_url: format!("http://{}", listener.local_addr()?),
-        mqtt_address: broker.local_addr().to_string(),
-        tls: tls.about()?,
         configuration,
-        state_dir: folder.to_owned(),
+        ..about(folder, &listener, &broker, &tls, (epoch, clock.mono_ms()))?
     };
     first_start::write_endpoints(folder, &about)?;
     let api = Api {
@@ -185,6 +180,7 @@ async fn start(
         clock,
         stop: stop.clone(),
         about: Arc::new(about),
+        dashboard: Dashboard::default(),
         admission: Admission::default(),
         body_limit: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
         allow_file_urls: config.allow_file_urls,
@@ -208,6 +204,27 @@ fn places(config: &Config) -> Places {
 fn serve_plain(listener: TcpListener, places: Places, api: &Api, tasks: &Tasks) {
     let plain = Bounded::new(PlainListener::new(listener), places);
     tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
+}
+
+/// What does not change while the process runs; without the configuration.
+fn about(
+    folder: &Path,
+    listener: &TcpListener,
+    broker: &Broker,
+    tls: &Tls,
+    (epoch, started_ms): (u64, u64),
+) -> anyhow::Result<About> {
+    Ok(About {
+        version: env!("CARGO_PKG_VERSION"),
+        epoch,
+        started_ms,
+        http_url: format!("http://{}", listener.local_addr()?),
+        mqtt_address: broker.local_addr().to_string(),
+        hosts: tls.names(),
+        tls: tls.about()?,
+        configuration: String::new(),
+        state_dir: folder.to_owned(),
+    })
 }
 
 /// Opens the doors to other machines.

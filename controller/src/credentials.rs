@@ -19,7 +19,7 @@ use crate::{
     authorize::Identity,
     broker::{Authenticate, Presented, Refused},
     engine::Engine,
-    state::{Connection, Readers, StateError, tokens, workers},
+    state::{Connection, Readers, StateError, sessions, tokens, workers},
     transport::Peer,
 };
 
@@ -27,6 +27,8 @@ use crate::{
 pub const TOKEN_PREFIX: &str = "agt_";
 /// Begins every worker's secret.
 pub const WORKER_PREFIX: &str = "agw_";
+/// Begins what a browser's cookie holds.
+pub const SESSION_PREFIX: &str = "ags_";
 /// Wrong secrets of one address within the window before they are refused unread.
 const WRONG_ALLOWED: u32 = 20;
 /// The window, in milliseconds.
@@ -79,6 +81,7 @@ struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Token,
+    Session,
     Worker,
 }
 
@@ -129,26 +132,35 @@ impl Credentials {
         self.identify(Kind::Worker, certificate.0, peer.ip).await
     }
 
+    /// Who has logged in with this cookie. One that has ended is nobody's, and no guess to be counted.
+    pub async fn by_session(&self, secret: &str) -> Result<Option<Identity>, StateError> {
+        let known = self.valid(Kind::Session, hash(secret)).await?;
+        Ok(known.map(|known| known.identity))
+    }
+
     async fn identify(&self, kind: Kind, hash: [u8; 32], ip: IpAddr) -> Result<Identity, NotKnown> {
+        match self.valid(kind, hash).await.map_err(NotKnown::State)? {
+            Some(known) => Ok(known.identity),
+            None => Err(self.wrong(ip)),
+        }
+    }
+
+    /// A credential that counts now; its use is noted.
+    async fn valid(&self, kind: Kind, hash: [u8; 32]) -> Result<Option<Known>, StateError> {
         let (cached, generation) = {
             let memory = self.memory();
             (memory.known.get(&hash).cloned(), memory.generation)
         };
         let known = match cached {
             Some(known) => Some(known),
-            None => self
-                .look_up(kind, hash, generation)
-                .await
-                .map_err(NotKnown::State)?,
+            None => self.look_up(kind, hash, generation).await?,
         };
         let wall = self.0.clock.wall();
-        match known.filter(|known| known.expires_at.is_none_or(|end| wall < end)) {
-            Some(known) => {
-                self.touch(hash, &known).await;
-                Ok(known.identity)
-            }
-            None => Err(self.wrong(ip)),
+        let valid = known.filter(|known| known.expires_at.is_none_or(|end| wall < end));
+        if let Some(known) = &valid {
+            self.touch(hash, known).await;
         }
+        Ok(valid)
     }
 
     async fn look_up(
@@ -166,8 +178,11 @@ impl Credentials {
                     touched_ms: 0,
                 })
             }
-            Kind::Token => {
-                let token = move |connection: &Connection| tokens::by_secret(connection, &hash);
+            Kind::Token | Kind::Session => {
+                let token = move |connection: &Connection| match kind {
+                    Kind::Session => sessions::token(connection, &hash),
+                    Kind::Token | Kind::Worker => tokens::by_secret(connection, &hash),
+                };
                 self.0.readers.query(token).await?.map(|token| Known {
                     identity: Identity::Client {
                         token: token.id,

@@ -1,5 +1,5 @@
 //! The controller: holds the truth about every job in SQLite, embeds an MQTT
-//! broker, serves the HTTP API.
+//! broker, serves the HTTP API and the dashboard.
 
 pub mod api;
 pub mod app;
@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod dashboard;
 pub mod denials;
 pub mod dispatch;
 pub mod engine;

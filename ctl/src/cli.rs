@@ -6,9 +6,9 @@ use service::tls::Fingerprint;
 
 use crate::{
     commands::{
-        apply, approve, artifacts, audit, backup, cancel, completion, context, demo, diff, doctor, explain,
-        login, logs, ps, reject, report, resume, retry, run, salvage, secrets, show, status, submit, tokens,
-        wait, watch, why, workers, workflows,
+        apply, approve, artifacts, audit, backup, cancel, completion, context, dashboard, demo, diff, doctor,
+        explain, login, logs, ps, reject, report, resume, retry, run, salvage, secrets, show, status, submit,
+        tokens, wait, watch, why, workers, workflows,
     },
     error::CliError,
     exit::Exit,
@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Show the controller at a glance
     Status(status::Status),
+    /// Print a link that logs a browser into the dashboard
+    Dashboard(dashboard::Dashboard),
     /// Check everything that a job needs
     Doctor(doctor::Doctor),
     /// Store a controller's address and token
@@ -172,6 +174,7 @@ impl Command {
             Self::Audit(command) => command.run(session).await,
             Self::Backup(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
+            Self::Dashboard(command) => command.run(session).await,
             Self::Doctor(command) => command.run(session).await,
             Self::Login(command) => command.run(session).await,
             Self::Context(command) => command.run(session),

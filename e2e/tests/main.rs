@@ -10,6 +10,8 @@ mod bad_logins;
 mod commands;
 #[path = "parts/damage.rs"]
 mod damage;
+#[path = "parts/dashboard.rs"]
+mod dashboard;
 #[path = "parts/implement.rs"]
 mod implement;
 #[path = "parts/joining.rs"]

@@ -70,7 +70,7 @@ fn too_many(detail: &str) -> ApiError {
 }
 
 /// Lets a request in when there is room for its body; it keeps the room until it is answered.
-pub(super) async fn admit(
+pub(crate) async fn admit(
     State(api): State<Api>,
     request: Request,
     next: Next,

@@ -92,7 +92,10 @@ pub(super) async fn approve(
     headers: HeaderMap,
     Body(body): Body<DecideStep>,
 ) -> ApiResult<Json<JobView>> {
-    decide(&api, &caller, &job, step.0, Answer::Approve, &headers, body).await
+    let wish = wish(&headers, body)?;
+    decide(&api, &caller, &job, step.0, Answer::Approve, wish)
+        .await
+        .map(Json)
 }
 
 pub(super) async fn reject(
@@ -103,23 +106,41 @@ pub(super) async fn reject(
     headers: HeaderMap,
     Body(body): Body<DecideStep>,
 ) -> ApiResult<Json<JobView>> {
-    decide(&api, &caller, &job, step.0, Answer::Reject, &headers, body).await
+    let wish = wish(&headers, body)?;
+    decide(&api, &caller, &job, step.0, Answer::Reject, wish)
+        .await
+        .map(Json)
 }
 
-async fn decide(
+/// What comes with an answer.
+pub(crate) struct Wish {
+    /// Why, in words.
+    pub(crate) reason: Option<String>,
+    /// Tags of what was seen, one of which must still be true; `None` asks for nothing.
+    pub(crate) seen: Option<Vec<String>>,
+}
+
+fn wish(headers: &HeaderMap, body: DecideStep) -> Result<Wish, Problem> {
+    Ok(Wish {
+        reason: body.reason,
+        seen: tags(headers)?,
+    })
+}
+
+/// A person's answer: decided, audited, and the job as it is then.
+pub(crate) async fn decide(
     api: &Api,
     caller: &Caller,
     job: &OfJob,
     step: StepKey,
     answer: Answer,
-    headers: &HeaderMap,
-    body: DecideStep,
-) -> ApiResult<Json<JobView>> {
+    wish: Wish,
+) -> ApiResult<JobView> {
     let decision = Decision {
         answer,
         by: caller.who(),
-        reason: reason(body.reason)?,
-        seen: tags(headers)?,
+        reason: reason(wish.reason)?,
+        seen: wish.seen,
     };
     let event = Event::DecideStep {
         job: job.id,
@@ -137,7 +158,7 @@ async fn decide(
         EngineError::Refused(Refusal::Unknown("step")) => no_step(&step),
         error => error.into(),
     })?;
-    jobs::view(api, job).await
+    jobs::view(api, job).await.map(|Json(view)| view)
 }
 
 /// How the audit names a decision.

@@ -288,7 +288,7 @@ pub(super) fn number_header(headers: &HeaderMap, name: &'static str) -> ApiResul
 }
 
 /// File work off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Problem::new(Code::Unavailable, "agentd is stopping").into())
@@ -313,7 +313,8 @@ fn blob_problem(error: BlobError) -> ApiError {
     problem.into()
 }
 
-pub(super) fn io_problem(error: &io::Error) -> ApiError {
+/// A file that should be there cannot be used.
+pub(crate) fn io_problem(error: &io::Error) -> ApiError {
     tracing::warn!(%error, "a file of the state folder cannot be used");
     Problem::new(
         Code::Storage,

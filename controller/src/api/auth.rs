@@ -14,6 +14,7 @@ use protocol::{
 use crate::{
     authorize::{Action, Identity, Need, authorize},
     credentials::{NotKnown, WRONG_WINDOW_MS},
+    dashboard::{cookie_of, csrf_of},
     transport::Peer,
 };
 
@@ -26,6 +27,8 @@ pub struct Caller {
     pub identity: Option<Identity>,
     /// From where, and how.
     pub peer: Peer,
+    /// For who has logged in with a browser: what its forms carry.
+    pub csrf: Option<String>,
 }
 
 impl Caller {
@@ -81,7 +84,14 @@ pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> 
     let need = route
         .as_deref()
         .and_then(|route| routes::need_of(request.method(), route));
-    let identity = identity(&api, &peer, request.headers()).await?;
+    let mut csrf = None;
+    let mut identity = identity(&api, &peer, request.headers()).await?;
+    // a browser sends its cookie by itself: only looking and our own forms count
+    let counts = request.method().is_safe() || route.as_deref().is_some_and(routes::is_page);
+    if let (None, true, Some(secret)) = (&identity, counts, cookie_of(request.headers())) {
+        identity = api.credentials.by_session(secret).await?;
+        csrf = identity.is_some().then(|| csrf_of(secret));
+    }
     if identity.is_none() && need != Some(Need::Open) {
         return Err(unauthenticated("this call needs a token"));
     }
@@ -98,7 +108,7 @@ pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> 
             forbidden(&denied.to_string())
         })?;
     }
-    request.extensions_mut().insert(Caller { identity, peer });
+    request.extensions_mut().insert(Caller { identity, peer, csrf });
     Ok(next.run(request).await)
 }
 

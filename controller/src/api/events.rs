@@ -40,7 +40,7 @@ const CHUNK: u32 = 200;
 /// Rows of a page if nobody says, and at most.
 const PAGE: (u32, u32) = (200, 1000);
 /// A comment at least this often, so that a dead connection shows.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +61,7 @@ pub(super) async fn list_or_follow(
         .unwrap_or_default();
     if accept.contains("text/event-stream") {
         let after = last_event_id(&headers).or(query.after).unwrap_or(0);
-        return Ok(follow(api, None, after)?.into_response());
+        return whole(api, None, after);
     }
     let (after, limit) = (
         query.after.unwrap_or(0),
@@ -88,17 +88,20 @@ pub(super) async fn follow_job(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = last_event_id(&headers).or(query.after).unwrap_or(0);
-    Ok(follow(api, Some(job.id), after)?.into_response())
+    whole(api, Some(job.id), after)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+/// The last event that a reader has seen, as it says when it comes back.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-fn follow(
+/// Events after a sequence number, written by `said`, for as long as somebody reads.
+pub(crate) fn follow(
     api: Api,
     job: Option<JobId>,
     after: u64,
+    said: fn(&Event) -> SseEvent,
 ) -> ApiResult<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>> {
     let feed = Feed {
         _place: api.admission.stream()?,
@@ -110,11 +113,18 @@ fn follow(
         behind: true,
         ended: false,
     };
-    let events = stream::unfold(feed, |mut feed| async move {
+    let events = stream::unfold(feed, move |mut feed| async move {
         let event = feed.next().await?;
-        Some((Ok(to_sse(&event)), feed))
+        Some((Ok(said(&event)), feed))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(Sse::new(events))
+}
+
+fn whole(api: Api, job: Option<JobId>, after: u64) -> ApiResult<Response> {
+    let events = follow(api, job, after, to_sse)?;
+    Ok(events
+        .keep_alive(KeepAlive::new().interval(HEARTBEAT))
+        .into_response())
 }
 
 fn to_sse(event: &Event) -> SseEvent {

@@ -29,6 +29,7 @@ use super::{
 pub(super) struct ListQuery {
     state: Option<String>,
     workflow: Option<String>,
+    search: Option<String>,
     cursor: Option<String>,
     limit: Option<u32>,
 }
@@ -65,6 +66,7 @@ pub(super) async fn list(
     let list = ListJobs {
         state,
         workflow: split(&query.workflow),
+        search: query.search,
         cursor: query.cursor,
         limit: query.limit,
     };
@@ -83,7 +85,7 @@ pub(super) async fn show(State(api): State<Api>, job: OfJob) -> ApiResult<Json<J
 }
 
 /// The job as it is on disk.
-pub(super) async fn view(api: &Api, job: &OfJob) -> ApiResult<Json<JobView>> {
+pub(crate) async fn view(api: &Api, job: &OfJob) -> ApiResult<Json<JobView>> {
     let (id, number) = (job.id, job.number);
     let view = api
         .readers
@@ -94,7 +96,7 @@ pub(super) async fn view(api: &Api, job: &OfJob) -> ApiResult<Json<JobView>> {
 }
 
 /// One change of a job by a person: decided, audited, shown.
-async fn act(
+pub(crate) async fn act(
     api: &Api,
     caller: &Caller,
     job: &OfJob,
@@ -112,7 +114,7 @@ async fn act(
 }
 
 /// Writes down who did what.
-pub(super) async fn note(
+pub(crate) async fn note(
     api: &Api,
     caller: &Caller,
     action: &str,
@@ -172,6 +174,11 @@ pub(super) async fn salvage(
 }
 
 pub(super) async fn why(State(api): State<Api>, job: OfJob) -> ApiResult<Json<Why>> {
+    explained(&api, &job).await.map(Json)
+}
+
+/// What a job waits for.
+pub(crate) async fn explained(api: &Api, job: &OfJob) -> ApiResult<Why> {
     let id = job.id;
     let open = api
         .engine
@@ -183,7 +190,7 @@ pub(super) async fn why(State(api): State<Api>, job: OfJob) -> ApiResult<Json<Wh
         })
         .await?;
     if let Some(why) = open {
-        return Ok(Json(why));
+        return Ok(why);
     }
     let now = api.engine.inspect(|world, now| (world.limits, now)).await?;
     let ended = api
@@ -194,11 +201,11 @@ pub(super) async fn why(State(api): State<Api>, job: OfJob) -> ApiResult<Json<Wh
     let reason = job
         .reason
         .map_or_else(String::new, |reason| format!(": {reason}"));
-    Ok(Json(Why {
+    Ok(Why {
         state: job.state,
         summary: format!("job {} has ended: it {}{reason}", job.number, ended_as(job.state)),
         steps: vec![],
-    }))
+    })
 }
 
 const fn ended_as(state: JobState) -> &'static str {

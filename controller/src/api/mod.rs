@@ -13,6 +13,7 @@ pub mod events;
 pub mod extract;
 pub mod jobs;
 pub mod joining;
+pub mod login_links;
 pub mod logs;
 pub mod openapi;
 pub mod problem;
@@ -29,6 +30,7 @@ pub mod workflows;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, RwLock},
     time::Duration,
@@ -42,6 +44,7 @@ use crate::{
     artifact::{BlobStore, Logs},
     certificates::Authority,
     credentials::Credentials,
+    dashboard::Dashboard,
     denials::Denials,
     engine::Engine,
     keep::Keep,
@@ -86,6 +89,8 @@ pub struct Api {
     pub stop: CancellationToken,
     /// What does not change while the process runs.
     pub about: Arc<About>,
+    /// What the dashboard remembers between two pages.
+    pub dashboard: Dashboard,
     /// Room for requests.
     pub admission: Admission,
     /// Largest JSON body, in bytes.
@@ -107,6 +112,8 @@ pub struct About {
     pub http_url: String,
     /// Where programs of this machine reach the broker.
     pub mqtt_address: String,
+    /// The names under which browsers may come.
+    pub hosts: BTreeSet<String>,
     /// How other machines do.
     pub tls: Option<TlsAbout>,
     /// The merged configuration with masked secrets, for backups.

@@ -9,11 +9,14 @@ use axum::{
 };
 use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::Scope};
 
-use crate::authorize::Need;
+use crate::{
+    authorize::Need,
+    dashboard::routes::{self as dashboard, PAGES},
+};
 
 use super::{
-    Api, admission, approvals, artifacts, attempts, audit, auth, backup, events, jobs, joining, logs,
-    openapi, secrets, server, status, submit, tokens, workers, workflows,
+    Api, admission, approvals, artifacts, attempts, audit, auth, backup, events, jobs, joining, login_links,
+    logs, openapi, secrets, server, status, submit, tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -28,7 +31,7 @@ pub struct Route {
     pub summary: &'static str,
 }
 
-const fn route(method: Method, path: &'static str, need: Need, summary: &'static str) -> Route {
+pub(crate) const fn route(method: Method, path: &'static str, need: Need, summary: &'static str) -> Route {
     Route {
         method,
         path,
@@ -216,6 +219,12 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, "/v1/tokens", ADMIN, "Make an API token"),
     route(Method::DELETE, "/v1/tokens/{name}", ADMIN, "Remove an API token"),
     route(
+        Method::POST,
+        "/v1/login-links",
+        RUN,
+        "Make a link that logs a browser in once",
+    ),
+    route(
         Method::GET,
         "/v1/secrets",
         ADMIN,
@@ -238,25 +247,30 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, BACKUP_PATH, ADMIN, "Take a backup (tar)"),
 ];
 
+/// Those of the API and the pages of the dashboard.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(PAGES)
+}
+
+/// Whether a route is a page of the dashboard.
+pub fn is_page(path: &str) -> bool {
+    PAGES.iter().any(|route| route.path == path)
+}
+
 /// What a call needs; `None` for one that is not in the table.
 pub fn need_of(method: &Method, path: &str) -> Option<Need> {
-    let exact = ROUTES
-        .iter()
-        .find(|route| route.method == *method && route.path == path);
+    let exact = all().find(|route| route.method == *method && route.path == path);
     let found = exact.or_else(|| {
         // axum answers HEAD by GET
         let get = *method == Method::HEAD;
-        ROUTES
-            .iter()
-            .find(|route| get && route.method == Method::GET && route.path == path)
+        all().find(|route| get && route.method == Method::GET && route.path == path)
     });
     found.map(|route| route.need)
 }
 
 /// The methods of a route, for the header `Allow`.
 pub fn methods_of(path: &str) -> String {
-    let methods: Vec<&str> = ROUTES
-        .iter()
+    let methods: Vec<&str> = all()
         .filter(|route| route.path == path)
         .map(|route| route.method.as_str())
         .collect();
@@ -315,6 +329,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/workers/{name}/resume", post(workers::resume))
         .route("/v1/workflows", get(workflows::list))
         .route("/v1/workflows/validate", post(workflows::validate))
+        .route("/v1/login-links", post(login_links::create))
         .route(
             "/v1/workflows/{name}",
             get(workflows::show).merge(put(workflows::store)),
@@ -330,6 +345,7 @@ pub fn router(api: Api) -> Router {
         .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit))
         .merge(uploads)
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::guard))
+        .merge(dashboard::router(&api))
         .fallback(server::unknown_route)
         .layer(middleware::map_response(server::finish))
         .with_state(api)

@@ -90,7 +90,8 @@ pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Ap
     Ok(Json(find(&api, &name).await?))
 }
 
-async fn want(api: &Api, caller: &Caller, name: &str, wanted: Wanted) -> ApiResult<WorkerView> {
+/// Changes what is wanted of a worker: decided, audited.
+pub(crate) async fn want(api: &Api, caller: &Caller, name: &str, wanted: Wanted) -> ApiResult<WorkerView> {
     let worker = find(api, name).await?;
     let event = Event::WorkerWanted {
         worker: worker.id,

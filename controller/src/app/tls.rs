@@ -1,6 +1,6 @@
 //! Opens the TLS listeners, and the authority that they show.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use service::clock::SharedClock;
@@ -59,6 +59,11 @@ impl Tls {
     /// For the MQTT listener.
     pub(super) fn mqtt_acceptor(&self) -> anyhow::Result<Acceptor> {
         Ok(Acceptor::new(self.serving.config(&["mqtt"])?))
+    }
+
+    /// Every name under which this machine may be reached.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.names.all()
     }
 
     /// The certificate, to be kept fresh.

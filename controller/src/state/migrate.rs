@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("0004_audit"),
     migration!("0005_secrets"),
     migration!("0006_plain_checks"),
+    migration!("0007_sessions"),
 ];
 
 /// Applies what is missing, each in one transaction, after a backup beside the database.

@@ -15,6 +15,7 @@ pub mod readers;
 pub mod refs;
 pub mod rows;
 pub mod secrets;
+pub mod sessions;
 pub mod snapshot;
 pub mod steps;
 pub mod store;

@@ -51,6 +51,15 @@ pub fn by_secret(connection: &Connection, secret_sha256: &[u8]) -> Result<Option
         .optional()?)
 }
 
+/// The token with this id.
+pub fn by_id(connection: &Connection, token: TokenId) -> Result<Option<TokenView>, StateError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1");
+    Ok(connection
+        .prepare_cached(&sql)?
+        .query_row([token.uuid().as_bytes()], read)
+        .optional()?)
+}
+
 /// All tokens by name.
 pub fn all(connection: &Connection) -> Result<Vec<TokenView>, StateError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens ORDER BY name"))?;

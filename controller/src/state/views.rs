@@ -106,6 +106,10 @@ pub fn jobs(
     if !list.workflow.is_empty() {
         conditions.push(any_of("workflow", list.workflow.clone(), &mut values));
     }
+    if let Some(text) = &list.search {
+        conditions.push("instr(lower(title), lower(?)) > 0".to_owned());
+        values.push(Value::Text(text.clone()));
+    }
     if let Some(before) = list.cursor.as_ref().and_then(|cursor| cursor.parse::<i64>().ok()) {
         conditions.push("number < ?".to_owned());
         values.push(Value::Integer(before));

@@ -8,6 +8,7 @@ pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod context;
+pub(crate) mod dashboard;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;

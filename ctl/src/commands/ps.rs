@@ -32,6 +32,9 @@ pub(crate) struct Ps {
     /// Only these workflows, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     workflow: Vec<String>,
+    /// Only titles with this text
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
     /// How many at most
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
@@ -47,6 +50,7 @@ impl Ps {
         let query = ListJobs {
             state: if self.open { open.collect() } else { self.state },
             workflow: self.workflow,
+            search: self.search,
             cursor: self.cursor,
             limit: Some(self.limit),
         };

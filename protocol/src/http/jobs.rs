@@ -226,6 +226,8 @@ pub struct ListJobs {
     pub state: Vec<JobState>,
     /// Only these workflows.
     pub workflow: Vec<String>,
+    /// Only titles with this text; upper and lower case of ASCII letters are the same.
+    pub search: Option<String>,
     /// From the last page.
     pub cursor: Option<String>,
     /// Rows, at most 200; 50 if missing.
@@ -242,6 +244,7 @@ impl Endpoint for ListJobs {
         let pairs = [
             ("state", join(states)),
             ("workflow", join(self.workflow.clone())),
+            ("search", self.search.clone()),
             ("cursor", self.cursor.clone()),
             ("limit", self.limit.map(|limit| limit.to_string())),
         ];

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod events;
 pub mod jobs;
 pub mod join;
+pub mod login_links;
 pub mod problem;
 pub mod secrets;
 pub mod status;

@@ -1,0 +1,1 @@
+INSERT INTO sessions SELECT x'07', id, 1700000000000 FROM tokens LIMIT 1;
