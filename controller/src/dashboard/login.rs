@@ -17,13 +17,7 @@ use protocol::id::TokenId;
 use serde::Deserialize;
 
 use crate::{
-    api::{
-        Api,
-        auth::Caller,
-        extract::Params,
-        jobs::note,
-        problem::ApiResult,
-    },
+    api::{Api, auth::Caller, extract::Params, jobs::note, problem::ApiResult},
     authorize::Identity,
     credentials::{NotKnown, SESSION_PREFIX, WRONG_WINDOW_MS, hash, new_secret},
     state::{Connection, sessions, tokens},
