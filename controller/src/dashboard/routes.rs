@@ -122,9 +122,9 @@ pub(crate) fn router(api: &Api) -> Router<Api> {
         .route("/usage", get(usage::page))
         .route("/settings", get(settings::page))
         .route("/workflows/{name}", get(workflow::page))
-        // event streams are left alone by it
-        .layer(CompressionLayer::new())
         .route_layer(middleware::from_fn_with_state(with(api), admission::admit))
         .route_layer(middleware::from_fn_with_state(with(api), auth::guard))
         .route_layer(middleware::from_fn_with_state(with(api), door::door))
+        // around all, since the door writes pages anew; event streams are left alone by it
+        .route_layer(CompressionLayer::new())
 }

@@ -134,7 +134,7 @@ mod tests {
         let svg = svg.into_string();
         assert_eq!(svg.matches("text class=\"name\"").count(), 2);
         assert!(
-            svg.contains("x=\"510.0\" y=\"34\" width=\"1.5\""),
+            svg.contains("x=\"510.0\" y=\"30\" width=\"1.5\""),
             "what took no time is still seen: {svg}"
         );
         assert!(!svg.contains("<b>"));
