@@ -131,7 +131,7 @@ pub(super) async fn lines(
 fn line(line: &str) -> Markup {
     let mut parts = line.splitn(3, ' ');
     let (time, stream, text) = (parts.next(), parts.next(), parts.next());
-    let known = stream.filter(|stream| ["out", "err", "info"].contains(stream));
+    let known = stream.filter(|stream| ["out", "err", "info", "model"].contains(stream));
     html! {
         @if let (Some(time), Some(stream), Some(text)) = (time, known, text) {
             span.time title=(time) { (time.get(11..19).unwrap_or(time)) }
