@@ -4,7 +4,6 @@
 mod contained;
 mod fenced;
 mod network;
-mod overhead;
 mod reach;
 mod usable;
 
