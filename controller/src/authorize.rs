@@ -104,25 +104,63 @@ pub fn authorize(identity: &Identity, action: Action<'_>) -> Result<(), Denied> 
     })
 }
 
-fn may_publish(identity: &Identity, topic: &str) -> bool {
-    if !is_valid_topic(topic) {
-        return false;
-    }
-    match (identity, topic.parse()) {
-        (Identity::Worker(id), Ok(Topic::WorkerOut(owner) | Topic::WorkerLog(owner))) => owner == *id,
-        (Identity::Client { .. }, Ok(Topic::Command | Topic::HomeAssistantStatus)) => {
-            identity.reaches(Scope::Run) || identity.reaches(Scope::Approve)
+/// Who but the controller may use a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Nobody.
+    None,
+    /// This worker alone.
+    Worker(WorkerId),
+    /// A token that reaches one of these scopes.
+    Scopes(&'static [Scope]),
+}
+
+impl Users {
+    fn include(self, identity: &Identity) -> bool {
+        match self {
+            Self::None => false,
+            Self::Worker(owner) => *identity == Identity::Worker(owner),
+            Self::Scopes(scopes) => scopes.iter().any(|scope| identity.reaches(*scope)),
         }
-        _ => false,
     }
 }
 
+/// The table of topics: who may publish, and who may subscribe.
+pub fn users_of(topic: &Topic) -> (Users, Users) {
+    const READERS: Users = Users::Scopes(&[Scope::Read]);
+    const COMMANDERS: Users = Users::Scopes(&[Scope::Run, Scope::Approve]);
+    match topic {
+        Topic::WorkerIn(id) => (Users::None, Users::Worker(*id)),
+        Topic::WorkerOut(id) | Topic::WorkerLog(id) => (Users::Worker(*id), Users::None),
+        Topic::Command | Topic::HomeAssistantStatus => (COMMANDERS, READERS),
+        Topic::Status
+        | Topic::Workers
+        | Topic::Worker(_)
+        | Topic::JobsOpen
+        | Topic::Jobs
+        | Topic::Log
+        | Topic::Events
+        | Topic::HomeAssistantDevice(_) => (Users::None, READERS),
+    }
+}
+
+/// A topic of ours in its one spelling: ids have several.
+fn known(text: &str) -> Option<Topic> {
+    let topic: Topic = text.parse().ok()?;
+    (is_valid_topic(text) && topic.to_string() == text).then_some(topic)
+}
+
+fn may_publish(identity: &Identity, topic: &str) -> bool {
+    known(topic).is_some_and(|topic| users_of(&topic).0.include(identity))
+}
+
+/// A filter of its own for a worker; for people one that a rule covers as a whole.
 fn may_subscribe(identity: &Identity, filter: &str) -> bool {
     if !is_valid_filter(filter) {
         return false;
     }
     match identity {
-        Identity::Worker(id) => filter == Topic::WorkerIn(*id).to_string(),
+        Identity::Worker(_) => known(filter).is_some_and(|topic| users_of(&topic).1.include(identity)),
         Identity::Client { .. } => {
             identity.reaches(Scope::Read) && PUBLIC_FILTERS.iter().any(|rule| covers(rule, filter))
         }
@@ -161,6 +199,16 @@ mod tests {
     }
 
     #[test]
+    fn filters_of_people_cover_exactly_the_topics_that_they_may_read() {
+        for topic in Topic::samples() {
+            let text = topic.to_string();
+            let covered = PUBLIC_FILTERS.iter().any(|rule| covers(rule, &text));
+            let for_readers = users_of(&topic).1 == Users::Scopes(&[Scope::Read]);
+            assert_eq!(covered, for_readers, "{text}");
+        }
+    }
+
+    #[test]
     fn every_topic_is_denied_to_publishers_but_for_the_named_ones() {
         let own = WorkerId::new();
         for topic in Topic::samples().into_iter().chain([
@@ -192,6 +240,7 @@ mod tests {
             Topic::WorkerOut(own).to_string(),
             inbox.replace("/in", "/+"),
             inbox.replace("/in", "/#"),
+            inbox.replace('-', "").replace("agentdworker", "agentd-worker"),
             "#".into(),
             "agentd/#".into(),
             "agentd/status".into(),

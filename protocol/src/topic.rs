@@ -201,6 +201,29 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_sample_of_every_topic() {
+        // a new topic does not compile here before it has its number, and then misses its sample
+        let number = |topic: &Topic| match topic {
+            Topic::WorkerIn(_) => 0,
+            Topic::WorkerOut(_) => 1,
+            Topic::WorkerLog(_) => 2,
+            Topic::Status => 3,
+            Topic::Workers => 4,
+            Topic::Worker(_) => 5,
+            Topic::JobsOpen => 6,
+            Topic::Jobs => 7,
+            Topic::Log => 8,
+            Topic::Events => 9,
+            Topic::Command => 10,
+            Topic::HomeAssistantDevice(_) => 11,
+            Topic::HomeAssistantStatus => 12,
+        };
+        let mut found: Vec<u32> = Topic::samples().iter().map(number).collect();
+        found.sort_unstable();
+        assert_eq!(found, Vec::from_iter(0..13));
+    }
+
+    #[test]
     fn a_rule_covers_a_filter_only_as_a_whole() {
         assert!(covers("agentd/#", "agentd/+/x"));
         assert!(covers("agentd/#", "agentd"));

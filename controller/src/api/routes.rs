@@ -1,11 +1,11 @@
-//! Every route with what it needs. A route that is not in this table is denied.
+//! Every route with what it needs and what it does: there is no way to add one without a rule.
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::Method,
     middleware,
-    routing::{delete, get, patch, post, put},
+    routing::MethodRouter,
 };
 use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::Scope};
 
@@ -29,223 +29,101 @@ pub struct Route {
     pub need: Need,
     /// One line for the reference.
     pub summary: &'static str,
+    pub(crate) body: BodyKind,
+    pub(crate) handler: fn() -> MethodRouter<Api>,
 }
 
-pub(crate) const fn route(method: Method, path: &'static str, need: Need, summary: &'static str) -> Route {
-    Route {
-        method,
-        path,
-        need,
-        summary,
-    }
+/// What a request brings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// Something to be read whole.
+    Json,
+    /// A piece of a file that is read whole.
+    Piece,
+    /// A piece of a file that streams to the disk.
+    Stream,
 }
 
-const READ: Need = Need::Scope(Scope::Read);
-const RUN: Need = Need::Scope(Scope::Run);
-const APPROVE: Need = Need::Scope(Scope::Approve);
-const ADMIN: Need = Need::Scope(Scope::Admin);
+/// One route a line: method, path, need, body, handler, summary.
+macro_rules! routes {
+    ($($method:ident $path:tt $need:ident $body:ident $handler:path, $summary:literal;)*) => {
+        &[$($crate::api::routes::Route {
+            method: ::axum::http::Method::$method,
+            path: $path,
+            need: $need,
+            summary: $summary,
+            body: $crate::api::routes::BodyKind::$body,
+            handler: || ::axum::routing::on(::axum::routing::MethodFilter::$method, $handler),
+        }),*]
+    };
+}
+pub(crate) use routes;
 
-/// All of them.
-pub const ROUTES: &[Route] = &[
-    route(Method::GET, "/healthz", Need::Open, "Whether the process lives"),
-    route(Method::GET, "/readyz", Need::Open, "Whether it can take work"),
-    route(Method::GET, "/metrics", Need::Open, "Figures for Prometheus"),
-    route(Method::GET, "/openapi.json", Need::Open, "This reference"),
-    route(
-        Method::GET,
-        "/workflow.schema.json",
-        Need::Open,
-        "The JSON Schema of workflows",
-    ),
-    route(Method::GET, "/v1/status", READ, "The controller at a glance"),
-    route(Method::POST, "/v1/jobs", RUN, "Submit a job"),
-    route(Method::GET, "/v1/jobs", READ, "List jobs, newest first"),
-    route(Method::POST, "/v1/jobs:batch", RUN, "Submit up to 1,000 jobs"),
-    route(Method::GET, "/v1/jobs/{job}", READ, "Show a job"),
-    route(Method::POST, "/v1/jobs/{job}/cancel", RUN, "Cancel a job"),
-    route(
-        Method::POST,
-        "/v1/jobs/{job}/retry",
-        RUN,
-        "Run failed and later steps again",
-    ),
-    route(
-        Method::POST,
-        "/v1/jobs/{job}/resume",
-        RUN,
-        "Let a parked job go on",
-    ),
-    route(
-        Method::POST,
-        "/v1/jobs/{job}/salvage",
-        RUN,
-        "Apply a late outcome",
-    ),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/why",
-        READ,
-        "Explain what a job waits for",
-    ),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/events",
-        READ,
-        "Follow a job's events (SSE)",
-    ),
-    route(Method::GET, "/v1/events", READ, "List or follow all events"),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/steps/{step}/log",
-        READ,
-        "Read or follow a step's log",
-    ),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/steps/{step}/approval",
-        READ,
-        "Show what a waiting step asks",
-    ),
-    route(
-        Method::POST,
-        "/v1/jobs/{job}/steps/{step}/approve",
-        APPROVE,
-        "Approve a waiting step",
-    ),
-    route(
-        Method::POST,
-        "/v1/jobs/{job}/steps/{step}/reject",
-        APPROVE,
-        "Reject a waiting step",
-    ),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/artifacts",
-        READ,
-        "List a job's artifacts",
-    ),
-    route(
-        Method::GET,
-        "/v1/jobs/{job}/artifacts/{*name}",
-        READ,
-        "Download an artifact",
-    ),
-    route(
-        Method::HEAD,
-        "/v1/blobs/{sha256}",
-        Need::ScopeOrWorker(Scope::Run),
-        "How far an upload is",
-    ),
-    route(
-        Method::PATCH,
-        "/v1/blobs/{sha256}",
-        Need::ScopeOrWorker(Scope::Run),
-        "Upload bytes",
-    ),
-    route(
-        Method::GET,
-        "/v1/blobs/{sha256}",
-        Need::ScopeOrWorker(Scope::Run),
-        "Download a blob",
-    ),
-    route(
-        Method::GET,
-        "/v1/attempts/{attempt}/spec",
-        Need::WorkerSelf,
-        "What an attempt has to do",
-    ),
-    route(
-        Method::GET,
-        "/v1/attempts/{attempt}/secrets",
-        Need::WorkerSelf,
-        "An attempt's secrets",
-    ),
-    route(
-        Method::GET,
-        "/v1/attempts/{attempt}/providers",
-        Need::WorkerSelf,
-        "An attempt's providers",
-    ),
-    route(
-        Method::PATCH,
-        "/v1/attempts/{attempt}/log",
-        Need::WorkerSelf,
-        "Upload an attempt's log",
-    ),
-    route(Method::GET, "/v1/workers", READ, "List workers"),
-    route(Method::GET, "/v1/workers/{name}", READ, "Show a worker"),
-    route(
-        Method::POST,
-        "/v1/workers/{name}/pause",
-        ADMIN,
-        "Let a worker take nothing new",
-    ),
-    route(
-        Method::POST,
-        "/v1/workers/{name}/drain",
-        ADMIN,
-        "The same, and finish what runs",
-    ),
-    route(
-        Method::POST,
-        "/v1/workers/{name}/resume",
-        ADMIN,
-        "Let a worker take steps again",
-    ),
-    route(Method::DELETE, "/v1/workers/{name}", ADMIN, "Forget a worker"),
-    route(
-        Method::POST,
-        "/v1/workers/join-tokens",
-        ADMIN,
-        "Make a token for one worker to join",
-    ),
-    route(
-        Method::POST,
-        "/v1/workers/join",
-        Need::Open,
-        "Join with such a token",
-    ),
-    route(
-        Method::POST,
-        "/v1/workers/renew",
-        Need::WorkerSelf,
-        "Renew the certificate of the worker that asks",
-    ),
-    route(Method::GET, "/v1/workflows", READ, "List workflows"),
-    route(Method::GET, "/v1/workflows/{name}", READ, "Show a workflow"),
-    route(Method::PUT, "/v1/workflows/{name}", ADMIN, "Store a workflow"),
-    route(Method::POST, "/v1/workflows/validate", RUN, "Check a workflow"),
-    route(Method::GET, "/v1/tokens", ADMIN, "List API tokens"),
-    route(Method::POST, "/v1/tokens", ADMIN, "Make an API token"),
-    route(Method::DELETE, "/v1/tokens/{name}", ADMIN, "Remove an API token"),
-    route(
-        Method::POST,
-        "/v1/login-links",
-        RUN,
-        "Make a link that logs a browser in once",
-    ),
-    route(
-        Method::GET,
-        "/v1/secrets",
-        ADMIN,
-        "List the secrets of steps, without values",
-    ),
-    route(Method::POST, "/v1/secrets", ADMIN, "Set a secret of steps"),
-    route(
-        Method::DELETE,
-        "/v1/secrets/{name}",
-        ADMIN,
-        "Remove a secret of steps",
-    ),
-    route(Method::GET, "/v1/audit", ADMIN, "List who did what, newest first"),
-    route(
-        Method::GET,
-        "/v1/audit/verify",
-        ADMIN,
-        "Follow the chain of the audit log",
-    ),
-    route(Method::POST, BACKUP_PATH, ADMIN, "Take a backup (tar)"),
-];
+pub(crate) const OPEN: Need = Need::Open;
+pub(crate) const READ: Need = Need::Scope(Scope::Read);
+pub(crate) const RUN: Need = Need::Scope(Scope::Run);
+pub(crate) const APPROVE: Need = Need::Scope(Scope::Approve);
+pub(crate) const ADMIN: Need = Need::Scope(Scope::Admin);
+const WORKER: Need = Need::WorkerSelf;
+const RUN_OR_WORKER: Need = Need::ScopeOrWorker(Scope::Run);
+
+/// All of them: [`router`] has no others, so that none is without a rule.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = routes! {
+    GET    "/healthz"                             OPEN          Json status::healthz, "Whether the process lives";
+    GET    "/readyz"                              OPEN          Json status::readyz, "Whether it can take work";
+    GET    "/metrics"                             OPEN          Json status::metrics, "Figures for Prometheus";
+    GET    "/openapi.json"                        OPEN          Json openapi::document, "This reference";
+    GET    "/workflow.schema.json"                OPEN          Json workflows::schema, "The JSON Schema of workflows";
+    GET    "/v1/status"                           READ          Json status::status, "The controller at a glance";
+    POST   "/v1/jobs"                             RUN           Json submit::submit, "Submit a job";
+    GET    "/v1/jobs"                             READ          Json jobs::list, "List jobs, newest first";
+    POST   "/v1/jobs:batch"                       RUN           Json submit::batch, "Submit up to 1,000 jobs";
+    GET    "/v1/jobs/{job}"                       READ          Json jobs::show, "Show a job";
+    POST   "/v1/jobs/{job}/cancel"                RUN           Json jobs::cancel, "Cancel a job";
+    POST   "/v1/jobs/{job}/retry"                 RUN           Json jobs::retry, "Run failed and later steps again";
+    POST   "/v1/jobs/{job}/resume"                RUN           Json jobs::resume, "Let a parked job go on";
+    POST   "/v1/jobs/{job}/salvage"               RUN           Json jobs::salvage, "Apply a late outcome";
+    GET    "/v1/jobs/{job}/why"                   READ          Json jobs::why, "Explain what a job waits for";
+    GET    "/v1/jobs/{job}/events"                READ          Json events::follow_job, "Follow a job's events (SSE)";
+    GET    "/v1/events"                           READ          Json events::list_or_follow, "List or follow all events";
+    GET    "/v1/jobs/{job}/steps/{step}/log"      READ          Json logs::read, "Read or follow a step's log";
+    GET    "/v1/jobs/{job}/steps/{step}/approval" READ          Json approvals::show, "Show what a waiting step asks";
+    POST   "/v1/jobs/{job}/steps/{step}/approve"  APPROVE       Json approvals::approve, "Approve a waiting step";
+    POST   "/v1/jobs/{job}/steps/{step}/reject"   APPROVE       Json approvals::reject, "Reject a waiting step";
+    GET    "/v1/jobs/{job}/artifacts"             READ          Json artifacts::list, "List a job's artifacts";
+    GET    "/v1/jobs/{job}/artifacts/{*name}"     READ          Json artifacts::download, "Download an artifact";
+    HEAD   "/v1/blobs/{sha256}"                   RUN_OR_WORKER Stream artifacts::blob_offset, "How far an upload is";
+    PATCH  "/v1/blobs/{sha256}"                   RUN_OR_WORKER Stream artifacts::upload_blob, "Upload bytes";
+    GET    "/v1/blobs/{sha256}"                   RUN_OR_WORKER Stream artifacts::download_blob, "Download a blob";
+    GET    "/v1/attempts/{attempt}/spec"          WORKER        Json attempts::spec, "What an attempt has to do";
+    GET    "/v1/attempts/{attempt}/secrets"       WORKER        Json secrets::hand_out, "An attempt's secrets";
+    GET    "/v1/attempts/{attempt}/providers"     WORKER        Json attempts::providers, "An attempt's providers";
+    PATCH  "/v1/attempts/{attempt}/log"           WORKER        Piece logs::upload, "Upload an attempt's log";
+    GET    "/v1/workers"                          READ          Json workers::list, "List workers";
+    GET    "/v1/workers/{name}"                   READ          Json workers::show, "Show a worker";
+    POST   "/v1/workers/{name}/pause"             ADMIN         Json workers::pause, "Let a worker take nothing new";
+    POST   "/v1/workers/{name}/drain"             ADMIN         Json workers::drain, "The same, and finish what runs";
+    POST   "/v1/workers/{name}/resume"            ADMIN         Json workers::resume, "Let a worker take steps again";
+    DELETE "/v1/workers/{name}"                   ADMIN         Json workers::remove, "Forget a worker";
+    POST   "/v1/workers/join-tokens"              ADMIN         Json joining::create_join_token, "Make a token for one worker to join";
+    POST   "/v1/workers/join"                     OPEN          Json joining::join, "Join with such a token";
+    POST   "/v1/workers/renew"                    WORKER        Json joining::renew, "Renew the certificate of the worker that asks";
+    GET    "/v1/workflows"                        READ          Json workflows::list, "List workflows";
+    GET    "/v1/workflows/{name}"                 READ          Json workflows::show, "Show a workflow";
+    PUT    "/v1/workflows/{name}"                 ADMIN         Json workflows::store, "Store a workflow";
+    POST   "/v1/workflows/validate"               RUN           Json workflows::validate, "Check a workflow";
+    GET    "/v1/tokens"                           ADMIN         Json tokens::list, "List API tokens";
+    POST   "/v1/tokens"                           ADMIN         Json tokens::create, "Make an API token";
+    DELETE "/v1/tokens/{name}"                    ADMIN         Json tokens::remove, "Remove an API token";
+    POST   "/v1/login-links"                      RUN           Json login_links::create, "Make a link that logs a browser in once";
+    GET    "/v1/secrets"                          ADMIN         Json secrets::list, "List the secrets of steps, without values";
+    POST   "/v1/secrets"                          ADMIN         Json secrets::set, "Set a secret of steps";
+    DELETE "/v1/secrets/{name}"                   ADMIN         Json secrets::remove, "Remove a secret of steps";
+    GET    "/v1/audit"                            ADMIN         Json audit::list, "List who did what, newest first";
+    GET    "/v1/audit/verify"                     ADMIN         Json audit::verify, "Follow the chain of the audit log";
+    POST   BACKUP_PATH                            ADMIN         Json backup::make, "Take a backup (tar)";
+};
 
 /// Those of the API and the pages of the dashboard.
 pub fn all() -> impl Iterator<Item = &'static Route> {
@@ -279,74 +157,23 @@ pub fn methods_of(path: &str) -> String {
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
-    // blobs stream to the disk; a piece of a log is read whole
-    let log = Router::new()
-        .route("/v1/attempts/{attempt}/log", patch(logs::upload))
-        .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit));
-    let uploads = Router::new()
-        .route(
-            "/v1/blobs/{sha256}",
-            get(artifacts::download_blob)
-                .head(artifacts::blob_offset)
-                .patch(artifacts::upload_blob),
-        )
-        .merge(log)
-        .layer(DefaultBodyLimit::max(MAX_UPLOAD_CHUNK));
     let limit = api.body_limit;
-    Router::new()
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/metrics", get(status::metrics))
-        .route("/openapi.json", get(openapi::document))
-        .route("/workflow.schema.json", get(workflows::schema))
-        .route("/v1/status", get(status::status))
-        .route("/v1/jobs", get(jobs::list).post(submit::submit))
-        .route("/v1/jobs:batch", post(submit::batch))
-        .route("/v1/jobs/{job}", get(jobs::show))
-        .route("/v1/jobs/{job}/cancel", post(jobs::cancel))
-        .route("/v1/jobs/{job}/retry", post(jobs::retry))
-        .route("/v1/jobs/{job}/resume", post(jobs::resume))
-        .route("/v1/jobs/{job}/salvage", post(jobs::salvage))
-        .route("/v1/jobs/{job}/why", get(jobs::why))
-        .route("/v1/jobs/{job}/events", get(events::follow_job))
-        .route("/v1/events", get(events::list_or_follow))
-        .route("/v1/jobs/{job}/steps/{step}/log", get(logs::read))
-        .route("/v1/jobs/{job}/steps/{step}/approval", get(approvals::show))
-        .route("/v1/jobs/{job}/steps/{step}/approve", post(approvals::approve))
-        .route("/v1/jobs/{job}/steps/{step}/reject", post(approvals::reject))
-        .route("/v1/jobs/{job}/artifacts", get(artifacts::list))
-        .route("/v1/jobs/{job}/artifacts/{*name}", get(artifacts::download))
-        .route("/v1/attempts/{attempt}/spec", get(attempts::spec))
-        .route("/v1/attempts/{attempt}/secrets", get(secrets::hand_out))
-        .route("/v1/attempts/{attempt}/providers", get(attempts::providers))
-        .route("/v1/workers", get(workers::list))
-        .route("/v1/workers/join-tokens", post(joining::create_join_token))
-        .route("/v1/workers/join", post(joining::join))
-        .route("/v1/workers/renew", post(joining::renew))
-        .route("/v1/workers/{name}", get(workers::show).delete(workers::remove))
-        .route("/v1/workers/{name}/pause", post(workers::pause))
-        .route("/v1/workers/{name}/drain", post(workers::drain))
-        .route("/v1/workers/{name}/resume", post(workers::resume))
-        .route("/v1/workflows", get(workflows::list))
-        .route("/v1/workflows/validate", post(workflows::validate))
-        .route("/v1/login-links", post(login_links::create))
-        .route(
-            "/v1/workflows/{name}",
-            get(workflows::show).merge(put(workflows::store)),
-        )
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{name}", delete(tokens::remove))
-        .route("/v1/secrets", get(secrets::list).post(secrets::set))
-        .route("/v1/secrets/{name}", delete(secrets::remove))
-        .route("/v1/audit", get(audit::list))
-        .route("/v1/audit/verify", get(audit::verify))
-        .route(BACKUP_PATH, post(backup::make))
+    routes_with(ROUTES, BodyKind::Json)
         .layer(DefaultBodyLimit::max(limit))
+        .merge(routes_with(ROUTES, BodyKind::Piece).layer(DefaultBodyLimit::max(MAX_UPLOAD_CHUNK)))
         .route_layer(middleware::from_fn_with_state(api.clone(), admission::admit))
-        .merge(uploads)
+        .merge(routes_with(ROUTES, BodyKind::Stream).layer(DefaultBodyLimit::max(MAX_UPLOAD_CHUNK)))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::guard))
         .merge(dashboard::router(&api))
         .fallback(server::unknown_route)
         .layer(middleware::map_response(server::finish))
         .with_state(api)
+}
+
+/// The routes of a table that bring such a body.
+pub(crate) fn routes_with(table: &[Route], body: BodyKind) -> Router<Api> {
+    let mine = table.iter().filter(|route| route.body == body);
+    mine.fold(Router::new(), |router, route| {
+        router.route(route.path, (route.handler)())
+    })
 }

@@ -1,127 +1,47 @@
 //! Every page and form with what it needs; the guard of the API denies what is not in here.
 
-use axum::{
-    Router,
-    http::Method,
-    middleware,
-    routing::{get, post},
-};
-use protocol::http::tokens::Scope;
+use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
-use crate::{
-    api::{
-        Api, admission, auth,
-        routes::{Route, route},
-    },
-    authorize::Need,
+use crate::api::{
+    Api, admission, auth,
+    routes::{ADMIN, APPROVE, BodyKind, OPEN, READ, RUN, Route, routes, routes_with},
 };
 
 use super::{assets, door, job, jobs, live, log, login, settings, usage, workers, workflow};
 
-const READ: Need = Need::Scope(Scope::Read);
-const RUN: Need = Need::Scope(Scope::Run);
-const APPROVE: Need = Need::Scope(Scope::Approve);
-const ADMIN: Need = Need::Scope(Scope::Admin);
-
 /// All of them.
-pub const PAGES: &[Route] = &[
-    route(Method::GET, "/", Need::Open, "The jobs, or the way to the login"),
-    route(Method::GET, "/login", Need::Open, "The login"),
-    route(
-        Method::POST,
-        "/login",
-        Need::Open,
-        "Log in with a token or a link",
-    ),
-    route(Method::POST, "/logout", Need::Open, "End the session"),
-    route(Method::GET, "/static/{file}", Need::Open, "Style and script"),
-    route(
-        Method::GET,
-        "/live",
-        READ,
-        "What happens, for the pages of one browser (SSE)",
-    ),
-    route(Method::GET, "/jobs/{job}", READ, "A job"),
-    route(Method::GET, "/jobs/{job}/diff", READ, "A job's patch"),
-    route(Method::GET, "/jobs/{job}/lines", READ, "Lines of a step's log"),
-    route(Method::GET, "/jobs/{job}/search", READ, "Search a step's log"),
-    route(Method::POST, "/jobs/{job}/cancel", RUN, "Cancel a job"),
-    route(
-        Method::POST,
-        "/jobs/{job}/retry",
-        RUN,
-        "Run failed and later steps again",
-    ),
-    route(Method::POST, "/jobs/{job}/resume", RUN, "Let a parked job go on"),
-    route(
-        Method::POST,
-        "/jobs/{job}/approve",
-        APPROVE,
-        "Approve a waiting step",
-    ),
-    route(
-        Method::POST,
-        "/jobs/{job}/reject",
-        APPROVE,
-        "Reject a waiting step",
-    ),
-    route(Method::GET, "/workers", READ, "The workers"),
-    route(
-        Method::POST,
-        "/workers/{name}/pause",
-        ADMIN,
-        "Give a worker nothing new",
-    ),
-    route(
-        Method::POST,
-        "/workers/{name}/drain",
-        ADMIN,
-        "The same, and finish what runs",
-    ),
-    route(
-        Method::POST,
-        "/workers/{name}/resume",
-        ADMIN,
-        "Give a worker steps again",
-    ),
-    route(
-        Method::POST,
-        "/workers/join-line",
-        ADMIN,
-        "Make the line that joins a worker",
-    ),
-    route(Method::GET, "/usage", READ, "Tokens, cost and waits"),
-    route(Method::GET, "/settings", READ, "Tokens, secrets and workflows"),
-    route(Method::GET, "/workflows/{name}", READ, "A workflow and its graph"),
-];
+#[rustfmt::skip]
+pub const PAGES: &[Route] = routes! {
+    GET  "/"                        OPEN    Json jobs::page, "The jobs, or the way to the login";
+    GET  "/login"                   OPEN    Json login::page, "The login";
+    POST "/login"                   OPEN    Json login::login, "Log in with a token or a link";
+    POST "/logout"                  OPEN    Json login::logout, "End the session";
+    GET  "/static/{file}"           OPEN    Json assets::file, "Style and script";
+    GET  "/live"                    READ    Json live::stream, "What happens, for the pages of one browser (SSE)";
+    GET  "/jobs/{job}"              READ    Json job::page, "A job";
+    GET  "/jobs/{job}/diff"         READ    Json job::patch, "A job's patch";
+    GET  "/jobs/{job}/lines"        READ    Json log::lines, "Lines of a step's log";
+    GET  "/jobs/{job}/search"       READ    Json log::search, "Search a step's log";
+    POST "/jobs/{job}/cancel"       RUN     Json job::cancel, "Cancel a job";
+    POST "/jobs/{job}/retry"        RUN     Json job::retry, "Run failed and later steps again";
+    POST "/jobs/{job}/resume"       RUN     Json job::resume, "Let a parked job go on";
+    POST "/jobs/{job}/approve"      APPROVE Json job::approve, "Approve a waiting step";
+    POST "/jobs/{job}/reject"       APPROVE Json job::reject, "Reject a waiting step";
+    GET  "/workers"                 READ    Json workers::page, "The workers";
+    POST "/workers/{name}/pause"    ADMIN   Json workers::pause, "Give a worker nothing new";
+    POST "/workers/{name}/drain"    ADMIN   Json workers::drain, "The same, and finish what runs";
+    POST "/workers/{name}/resume"   ADMIN   Json workers::resume, "Give a worker steps again";
+    POST "/workers/join-line"       ADMIN   Json workers::join_line, "Make the line that joins a worker";
+    GET  "/usage"                   READ    Json usage::page, "Tokens, cost and waits";
+    GET  "/settings"                READ    Json settings::page, "Tokens, secrets and workflows";
+    GET  "/workflows/{name}"        READ    Json workflow::page, "A workflow and its graph";
+};
 
 /// The dashboard behind the same guard as the API.
 pub(crate) fn router(api: &Api) -> Router<Api> {
     let with = |api: &Api| api.clone();
-    Router::new()
-        .route("/", get(jobs::page))
-        .route("/login", get(login::page).post(login::login))
-        .route("/logout", post(login::logout))
-        .route("/static/{file}", get(assets::file))
-        .route("/live", get(live::stream))
-        .route("/jobs/{job}", get(job::page))
-        .route("/jobs/{job}/diff", get(job::patch))
-        .route("/jobs/{job}/lines", get(log::lines))
-        .route("/jobs/{job}/search", get(log::search))
-        .route("/jobs/{job}/cancel", post(job::cancel))
-        .route("/jobs/{job}/retry", post(job::retry))
-        .route("/jobs/{job}/resume", post(job::resume))
-        .route("/jobs/{job}/approve", post(job::approve))
-        .route("/jobs/{job}/reject", post(job::reject))
-        .route("/workers", get(workers::page))
-        .route("/workers/{name}/pause", post(workers::pause))
-        .route("/workers/{name}/drain", post(workers::drain))
-        .route("/workers/{name}/resume", post(workers::resume))
-        .route("/workers/join-line", post(workers::join_line))
-        .route("/usage", get(usage::page))
-        .route("/settings", get(settings::page))
-        .route("/workflows/{name}", get(workflow::page))
+    routes_with(PAGES, BodyKind::Json)
         .route_layer(middleware::from_fn_with_state(with(api), admission::admit))
         .route_layer(middleware::from_fn_with_state(with(api), auth::guard))
         .route_layer(middleware::from_fn_with_state(with(api), door::door))

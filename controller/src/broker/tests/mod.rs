@@ -3,6 +3,7 @@
 mod hostile;
 mod login;
 mod public;
+mod rights;
 mod rules;
 mod workers;
 
