@@ -1,5 +1,5 @@
-//! What workers say goes from the broker's channel to the engine, in order and
-//! without secrets.
+//! What workers say goes from the broker's channel to the engine, in order, within
+//! bounds and without secrets.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use service::mask::Mask;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::BrokerEvent, engine::Engine, hidden, orchestrator::Event};
+use crate::{broker::BrokerEvent, engine::Engine, hidden, orchestrator::Event, plausible};
 
 /// Runs until the process stops or the broker is gone.
 pub async fn pump(
@@ -46,6 +46,7 @@ pub async fn pump(
             Some(BrokerEvent::Message {
                 worker, mut envelope, ..
             }) => {
+                plausible::bound(&mut envelope.message);
                 hidden::hide(&mut envelope.message, &mask);
                 engine
                     .from_worker(worker, envelope.session, envelope.message)

@@ -21,6 +21,7 @@ pub mod inbound;
 pub mod keep;
 pub mod lapse;
 pub mod orchestrator;
+pub mod plausible;
 pub mod public;
 pub mod queue;
 pub mod retention;

@@ -110,7 +110,20 @@ const fn is_bidi(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_that_passes_stays_below_its_folder_and_on_its_line(name in r"[a/.\\~: \n\x1b\u{202e}é-]{0,20}") {
+            if check_name(&name).is_ok() {
+                let normal = |part| matches!(part, std::path::Component::Normal(_));
+                prop_assert!(std::path::Path::new(&name).components().all(normal));
+                prop_assert!(!name.chars().any(char::is_control));
+            }
+        }
+    }
 
     #[test]
     fn hashes_round_trip_and_reject_other_text() {

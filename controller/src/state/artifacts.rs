@@ -62,7 +62,8 @@ pub fn blob_size(connection: &Connection, sha256: &Sha256) -> Result<Option<u64>
     Ok(size.map(|size| size as u64))
 }
 
-/// Notes an artifact of a job; a later attempt's replaces an earlier one's.
+/// Notes an artifact of a job; a later attempt's replaces an earlier one's. Its size is that of the
+/// stored bytes, whatever was said.
 pub(crate) fn insert(
     connection: &Connection,
     job: JobId,
@@ -72,8 +73,9 @@ pub(crate) fn insert(
     at: Timestamp,
 ) -> Result<(), StateError> {
     let sql = "INSERT INTO artifacts (job, step, name, attempt, sha256, size, at_ms) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (job, step, name) \
-               DO UPDATE SET attempt = ?4, sha256 = ?5, size = ?6, at_ms = ?7";
+               VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT size FROM blobs WHERE sha256 = ?5), ?6), ?7) \
+               ON CONFLICT (job, step, name) \
+               DO UPDATE SET attempt = ?4, sha256 = ?5, size = excluded.size, at_ms = ?7";
     connection.prepare_cached(sql)?.execute(params![
         job.uuid().as_bytes(),
         step.as_str(),
