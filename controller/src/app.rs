@@ -151,6 +151,7 @@ async fn start(
                 connections.clone(),
             )),
             telemetry: telemetry.clone(),
+            denials: denials.clone(),
         },
         inbox,
     )?;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use protocol::{
     event::{Event, EventKind},
-    id::{AttemptId, JobId},
+    id::{AttemptId, JobId, WorkerId},
     job::{JobLink, StepKey},
     topic::Topic,
 };
@@ -38,6 +38,8 @@ use crate::{
 const RENEW: Duration = Duration::from_secs(1);
 /// Attempts whose place is remembered for log lines.
 const PLACES: usize = 1024;
+/// What a worker's live log belongs to; a worker speaks for its own attempts alone.
+type Places = HashMap<(WorkerId, AttemptId), (JobLink, StepKey)>;
 
 /// The topics for people; cheap to clone.
 #[derive(Clone, Default)]
@@ -107,7 +109,7 @@ impl PublicTopics {
 
     /// Publishes live log lines as they come; lossy on purpose.
     pub async fn publish_logs(self, mut logs: mpsc::Receiver<LogIn>, wanted: bool, stop: CancellationToken) {
-        let mut places = HashMap::new();
+        let mut places = Places::new();
         loop {
             let log = tokio::select! {
                 () = stop.cancelled() => return,
@@ -178,14 +180,14 @@ impl Connected {
         }
     }
 
-    async fn publish_log(&self, log: LogIn, places: &mut HashMap<AttemptId, (JobLink, StepKey)>) {
+    async fn publish_log(&self, log: LogIn, places: &mut Places) {
         let tail = log.envelope.message;
-        let attempt = tail.attempt;
-        if !places.contains_key(&attempt) {
-            let worker = log.worker;
+        let (worker, attempt) = (log.worker, tail.attempt);
+        if !places.contains_key(&(worker, attempt)) {
             let found = self.api.engine.inspect(move |world, _| {
                 let (job, key) = world.place_of(attempt)?;
-                let held = world.step(job, &key)?.current()?.worker == worker;
+                let current = world.step(job, &key)?.current()?;
+                let held = current.id == attempt && current.worker == worker;
                 held.then(|| world.jobs.get(&job).map(|job| (job.link(), key)))?
             });
             let Ok(Some(place)) = found.await else {
@@ -194,9 +196,9 @@ impl Connected {
             if places.len() >= PLACES {
                 places.clear();
             }
-            places.insert(attempt, place);
+            places.insert((worker, attempt), place);
         }
-        let Some((job, step)) = places.get(&attempt) else {
+        let Some((job, step)) = places.get(&(worker, attempt)) else {
             return;
         };
         for line in self.api.mask.apply(&tail.text).lines() {

@@ -36,9 +36,20 @@ pub(super) async fn owned(api: &Api, caller: &Caller, attempt: &str) -> ApiResul
         .readers
         .query(move |connection| attempts::owner(connection, id))
         .await?;
-    let owner = owner
-        .filter(|owner| caller.worker() == Some(owner.worker))
-        .ok_or_else(unknown)?;
+    let Some(owner) = owner else {
+        return Err(unknown());
+    };
+    if caller.worker() != Some(owner.worker) {
+        let why = "another worker holds it";
+        api.denials.note(
+            &caller.who(),
+            caller.origin(),
+            "attempt.http",
+            &id.to_string(),
+            why,
+        );
+        return Err(unknown());
+    }
     Ok((id, owner))
 }
 

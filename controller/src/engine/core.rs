@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
+    denials::Denials,
     orchestrator::{Entropy, Now, World, timers::Timer, workers::CLOSED_MS},
     state::{StateError, Store, load},
     telemetry::Telemetry,
@@ -37,6 +38,8 @@ pub struct CoreParts {
     pub outlet: Box<dyn Outlet>,
     /// Metrics.
     pub telemetry: Telemetry,
+    /// What workers may not do, for the audit log.
+    pub denials: Denials,
 }
 
 /// The engine itself, to be run on a thread of its own.
@@ -47,6 +50,7 @@ pub struct Core {
     pub(super) clock: SharedClock,
     pub(super) outlet: Box<dyn Outlet>,
     pub(super) telemetry: Telemetry,
+    pub(super) denials: Denials,
     pub(super) entropy: SystemEntropy,
     inbox: Inbox,
 }
@@ -61,6 +65,7 @@ impl Core {
             clock: parts.clock,
             outlet: parts.outlet,
             telemetry: parts.telemetry,
+            denials: parts.denials,
             entropy: SystemEntropy,
             inbox,
         };

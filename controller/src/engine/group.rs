@@ -18,7 +18,9 @@ use crate::{
     state::{StateError, artifacts, attempts, jobs, load, meta, views, workers},
 };
 
-use super::{Command, EngineError, NewWorker, Reply, Settled, SubmitKey, Submitted, core::Core, observe};
+use super::{
+    Command, EngineError, NewWorker, Reply, Settled, SubmitKey, Submitted, core::Core, foreign, observe,
+};
 use crate::orchestrator::world::Job;
 
 /// One group in the making.
@@ -116,6 +118,7 @@ impl Group {
             Event::FromWorker { worker, message, .. } => Some((*worker, message.kind())),
             _ => None,
         };
+        foreign::note(core, &event)?;
         let decided = self.decide(core, event);
         if let (Err(refusal), Some((worker, kind))) = (&decided, said) {
             let name = core

@@ -5,6 +5,7 @@
 //! Everybody else holds an [`Engine`], a handle with verbs.
 
 mod core;
+mod foreign;
 mod group;
 mod observe;
 
