@@ -65,7 +65,7 @@ start() {
 
 rm -f "$state/agentd/endpoints.json"
 start agentd '1;36' "$bin/agentd" ${config[@]+"${config[@]}"} --state-dir "$state/agentd" \
-    --http 127.0.0.1:0 --mqtt 127.0.0.1:0
+    --local --http 127.0.0.1:0 --mqtt 127.0.0.1:0
 url=''
 for _ in $(seq 200); do
     kill -0 "${pids[0]}" 2>/dev/null || { echo "dev: agentd did not start" >&2; exit 1; }

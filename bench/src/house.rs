@@ -134,7 +134,7 @@ impl House {
         command
             .arg("--state-dir")
             .arg(&state)
-            .args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
+            .args(["--local", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
             .env("AGENTD_MQTT_PUBLIC_LOG", "false")
             .env("AGENTD_LIMITS__MQTT_CONNECTIONS", "2000")
             .env_remove("RUST_LOG");

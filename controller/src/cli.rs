@@ -20,6 +20,9 @@ pub struct Cli {
     /// Address of the MQTT broker, such as 127.0.0.1:1883.
     #[arg(long, value_name = "ADDRESS")]
     pub mqtt: Option<String>,
+    /// Listen for programs of this machine alone: no TLS.
+    #[arg(long)]
+    pub local: bool,
     /// Print the merged configuration with the origin of each value, and end.
     #[arg(long)]
     pub print_config: bool,

@@ -61,9 +61,6 @@ pub struct Config {
     pub allow_file_urls: bool,
     /// Whether live log lines are published at `agentd/log`.
     pub mqtt_public_log: bool,
-    /// Whether nobody but the defaults asks for the TLS listeners.
-    #[serde(skip)]
-    pub tls_by_default: bool,
 }
 
 /// Where a server listens.

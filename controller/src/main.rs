@@ -9,10 +9,7 @@ use controller::{
     config::Config,
     state::audit,
 };
-use service::{
-    clock::{Clock, SystemClock},
-    config::Origin,
-};
+use service::clock::{Clock, SystemClock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,9 +34,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(address) = &cli.mqtt {
         layers = layers.flag("--mqtt", "mqtt.listen", address);
     }
-    let mut config: Config = layers.read()?;
-    let is_default = |key: &str| *layers.origin(key) == Origin::Default;
-    config.tls_by_default = is_default("http.tls.listen") && is_default("mqtt.tls.listen");
+    if cli.local {
+        layers = layers
+            .flag("--local", "http.tls", "~")
+            .flag("--local", "mqtt.tls", "~");
+    }
+    let config: Config = layers.read()?;
     if cli.print_config {
         std::io::stdout().write_all(layers.print().as_bytes())?;
         return Ok(());

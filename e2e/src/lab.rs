@@ -66,7 +66,7 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Starts a controller with this configuration on free ports.
+    /// Starts a controller with this configuration on free ports; without TLS unless that is configured.
     pub fn controller(&self, config: &str) -> Controller {
         self.controller_at(&self.path("controller"), config)
     }
@@ -81,6 +81,8 @@ impl Lab {
             process: None,
             wrapper: vec![],
             environment: vec![],
+            // the ports of TLS are fixed by default, and other tests run beside
+            local: !config.contains("tls:"),
             http: "127.0.0.1:0".to_owned(),
             mqtt: "127.0.0.1:0".to_owned(),
             log: self.path("agentd.log"),
@@ -131,6 +133,7 @@ pub struct Controller {
     process: Option<Child>,
     wrapper: Vec<String>,
     environment: Vec<(String, String)>,
+    local: bool,
     http: String,
     mqtt: String,
     log: PathBuf,
@@ -173,6 +176,7 @@ impl Controller {
             .arg(&self.state)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["--http", &self.http, "--mqtt", &self.mqtt]);
+        command.args(self.local.then_some("--local"));
         self.process = Some(spawn(&mut command, &self.log));
     }
 

@@ -76,6 +76,18 @@ pub enum JoinError {
     Folder(#[from] FolderError),
 }
 
+impl JoinError {
+    /// Whether another address of the token may still lead to its controller: one of a home network is
+    /// somebody else's in the next.
+    fn is_of_this_address(&self) -> bool {
+        match self {
+            Self::AnotherCa { .. } => true,
+            Self::Refused { error, .. } => matches!(error, HttpError::Unreachable(_)),
+            _ => false,
+        }
+    }
+}
+
 fn problem(error: &HttpError) -> String {
     match error {
         HttpError::Refused {
@@ -149,11 +161,13 @@ impl Plan {
             slots,
             public_key: key.as_ref().map(Key::public).transpose()?,
         };
-        let mut unreachable = None;
+        let mut failed: Option<JoinError> = None;
         for url in &self.token.urls {
             let answer = match self.ask(url, &join).await {
-                Err(JoinError::Refused { url, error }) if matches!(error, HttpError::Unreachable(_)) => {
-                    unreachable = Some(JoinError::Refused { url, error });
+                Err(error) if error.is_of_this_address() => {
+                    // that somebody else answered says more than that nobody did
+                    let said = matches!(failed, Some(JoinError::AnotherCa { .. }));
+                    failed = failed.filter(|_| said).or(Some(error));
                     continue;
                 }
                 answer => answer?,
@@ -162,7 +176,7 @@ impl Plan {
             folder.store_credential(&credential)?;
             return Ok(credential);
         }
-        Err(unreachable.unwrap_or(JoinError::Token(InvalidJoinTokenText::Cut)))
+        Err(failed.unwrap_or(JoinError::Token(InvalidJoinTokenText::Cut)))
     }
 
     async fn ask(&self, url: &str, join: &JoinWorker) -> Result<WorkerCredential, JoinError> {

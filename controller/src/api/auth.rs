@@ -18,7 +18,7 @@ use crate::{
     transport::Peer,
 };
 
-use super::{Api, problem::ApiError, routes};
+use super::{Api, origin, problem::ApiError, routes};
 
 /// Who makes a request: put there by [`guard`].
 #[derive(Clone, Debug)]
@@ -77,6 +77,7 @@ impl Caller {
 /// does not know is denied.
 pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, ApiError> {
     let peer = peer_of(request.extensions());
+    origin::check(request.method(), request.headers(), &api.about.hosts)?;
     let route = request
         .extensions()
         .get::<MatchedPath>()

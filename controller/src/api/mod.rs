@@ -16,6 +16,7 @@ pub mod joining;
 pub mod login_links;
 pub mod logs;
 pub mod openapi;
+mod origin;
 pub mod problem;
 pub mod routes;
 pub mod secrets;

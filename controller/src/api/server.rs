@@ -43,6 +43,9 @@ pub(super) async fn unknown_route(State(api): State<Api>, request: Request) -> R
     ))
 }
 
+/// What a browser may do with an answer that says nothing else: show it, run nothing, load nothing.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
 /// What every answer gets: no sniffing, no framing; a bare 405 becomes a problem.
 pub(super) async fn finish(response: Response) -> Response {
     let mut response = if response.status() == StatusCode::METHOD_NOT_ALLOWED {
@@ -66,6 +69,7 @@ pub(super) async fn finish(response: Response) -> Response {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));

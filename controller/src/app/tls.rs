@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use anyhow::Context;
 use service::clock::SharedClock;
 use tokio::net::TcpListener;
-use tracing::warn;
 
 use crate::{
     api::TlsAbout,
@@ -36,7 +35,7 @@ impl Tls {
         let mut bound = vec![];
         for (section, tls) in wanted {
             bound.push(match tls {
-                Some(tls) => bind(section, tls, config.tls_by_default).await?,
+                Some(tls) => Some(bind(section, tls).await?),
                 None => None,
             });
         }
@@ -71,6 +70,11 @@ impl Tls {
         self.serving.clone()
     }
 
+    /// What this machine is called, by those who connect.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.names.all()
+    }
+
     /// What there is, for the API; `None` if nothing listens with TLS.
     pub(super) fn about(&self) -> anyhow::Result<Option<TlsAbout>> {
         let address = |socket: &Option<TcpListener>| socket.as_ref().map(TcpListener::local_addr).transpose();
@@ -88,23 +92,12 @@ impl Tls {
     }
 }
 
-/// A port that only the defaults ask for may be taken: then this machine's own programs still work.
-async fn bind(section: &str, tls: &TlsListen, by_default: bool) -> anyhow::Result<Option<TcpListener>> {
+async fn bind(section: &str, tls: &TlsListen) -> anyhow::Result<TcpListener> {
     let address = tls.listen;
-    match TcpListener::bind(address).await {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) if by_default => {
-            warn!(
-                %error,
-                "cannot listen with TLS on {address}: other machines cannot connect; set {section}.tls.listen to another \
-                 address, or {section}.tls to ~"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error).with_context(|| {
-            format!(
-                "cannot listen with TLS on {address}: stop what listens there, or set {section}.tls.listen to another"
-            )
-        }),
-    }
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen with TLS on {address}: stop what listens there, set {section}.tls.listen to another, or \
+             start with --local, for this machine alone"
+        )
+    })
 }

@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-/// Most addresses in a join token: a longer line is no line to copy.
+/// Most hosts in a join token, beside this machine's own loopback: a longer line is no line to copy.
 const IN_TOKEN: usize = 4;
+/// Where the way to other networks is looked up; nothing is ever sent there.
+const ELSEWHERE: &str = "192.0.2.1:9";
 
 /// What the configuration says, to be joined with what the machine says.
 #[derive(Clone, Debug)]
@@ -19,7 +21,8 @@ pub struct Names {
 #[derive(Debug)]
 struct Machine {
     host: String,
-    /// Without loopback and link-local ones.
+    /// Without loopback and link-local ones; first the one that reaches other networks: bridges of
+    /// containers have addresses too.
     addresses: Vec<IpAddr>,
 }
 
@@ -36,7 +39,8 @@ impl Machine {
             .filter(usable)
             .map(if_addrs::Interface::ip)
             .collect();
-        addresses.sort_by_key(|address| (address.is_ipv6(), *address));
+        let main = address_towards(ELSEWHERE);
+        addresses.sort_by_key(|address| (Some(*address) != main, address.is_ipv6(), *address));
         let host = rustix::system::uname()
             .nodename()
             .to_string_lossy()
@@ -85,23 +89,44 @@ impl Names {
     }
 
     fn urls_of(&self, listening: SocketAddr, machine: &Machine) -> Vec<String> {
-        let named = self.configured.iter().map(|name| host_in_url(name));
-        let mut hosts: Vec<String> = named.collect();
-        let mut addresses = vec![listening.ip()];
+        let mut hosts = self.configured.clone();
+        let mut own = None;
         if listening.ip().is_unspecified() {
-            addresses.clone_from(&machine.addresses);
+            // 0.0.0.0 takes IPv4 alone, [::] takes both
+            let reached = |address: &&IpAddr| listening.is_ipv6() || address.is_ipv4();
+            let addresses = machine.addresses.iter().filter(reached);
+            let mut addresses = addresses.map(IpAddr::to_string);
+            hosts.extend(addresses.next());
+            hosts.extend(machine.name_in_network());
+            hosts.extend(addresses);
+            own = Some(Ipv4Addr::LOCALHOST.to_string());
+        } else {
+            hosts.push(listening.ip().to_string());
         }
-        // a machine without a network has itself
-        if addresses.is_empty() {
-            addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        hosts.extend(addresses.iter().map(|address| host_in_url(&address.to_string())));
         let mut seen = BTreeSet::new();
         hosts.retain(|host| seen.insert(host.clone()));
         hosts.truncate(IN_TOKEN);
-        let url = |host: String| format!("https://{host}:{}", listening.port());
-        hosts.into_iter().map(url).collect()
+        let url = |host: String| format!("https://{}:{}", host_in_url(&host), listening.port());
+        hosts.into_iter().chain(own).map(url).collect()
     }
+}
+
+impl Machine {
+    /// As others may look it up: by their name server, or by multicast.
+    fn name_in_network(&self) -> Option<String> {
+        let is_usable = is_host(&self.host) && self.host != "localhost";
+        is_usable.then(|| match self.host.contains('.') {
+            true => self.host.clone(),
+            false => format!("{}.local", self.host),
+        })
+    }
+}
+
+/// Our own address on the way to another one. A datagram socket that is connected has sent nothing.
+fn address_towards(other: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(other).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Whether a text is a host name or an IP address.
@@ -170,23 +195,42 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_what_other_machines_can_use() {
+    fn a_token_names_what_other_machines_can_use_and_this_one_last() {
         let listening = |text: &str| text.parse().expect("an address");
         let everywhere = names("0.0.0.0").urls_of(listening("0.0.0.0:8485"), &machine());
         let expected = [
             "https://pi.lan:8485",
             "https://192.0.2.7:8485",
-            "https://[2001:db8::7]:8485",
+            "https://pi.home:8485",
+            "https://127.0.0.1:8485",
         ];
         assert_eq!(everywhere, expected);
+        let both = names("::").urls_of(listening("[::]:8485"), &machine());
+        assert_eq!(
+            both[3..],
+            ["https://[2001:db8::7]:8485", "https://127.0.0.1:8485"]
+        );
         let one = Names::new(vec![], vec![]).urls_of(listening("192.0.2.9:1"), &machine());
         assert_eq!(one, ["https://192.0.2.9:1"]);
-        let alone = Machine {
+        let mut alone = Machine {
             host: String::new(),
             addresses: vec![],
         };
-        let alone = Names::new(vec![], vec![]).urls_of(listening("0.0.0.0:1"), &alone);
-        assert_eq!(alone, ["https://127.0.0.1:1"]);
+        let urls = |machine: &Machine| Names::new(vec![], vec![]).urls_of(listening("0.0.0.0:1"), machine);
+        assert_eq!(urls(&alone), ["https://127.0.0.1:1"]);
+        alone.host = "pi".into();
+        assert_eq!(urls(&alone), ["https://pi.local:1", "https://127.0.0.1:1"]);
+    }
+
+    #[test]
+    fn many_bridges_leave_room_for_the_way_out() {
+        let crowded = Machine {
+            host: "pi".into(),
+            addresses: (1..20).map(|n| IpAddr::from([172, 17, n, 1])).collect(),
+        };
+        let urls = Names::new(vec![], vec![]).urls_of("0.0.0.0:1".parse().expect("an address"), &crowded);
+        assert_eq!(urls.len(), IN_TOKEN + 1);
+        assert_eq!(urls[0], "https://172.17.1.1:1");
     }
 
     #[test]

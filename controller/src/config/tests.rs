@@ -33,8 +33,7 @@ fn with_examples(text: &str) -> String {
             _ => out.push_str(&format!("{line}\n")),
         }
     }
-    // an example replaces its default
-    out.replace("tls: ~\n", "\n")
+    out
 }
 
 #[test]
@@ -43,6 +42,11 @@ fn the_committed_file_is_the_default() {
     assert_eq!(read(DEFAULTS), Ok(config.clone()));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8484");
     assert_eq!(config.mqtt.listen.to_string(), "127.0.0.1:1883");
+    let tls = [&config.http.tls, &config.mqtt.tls].map(|tls| tls.as_ref().map(|tls| tls.listen.to_string()));
+    assert_eq!(
+        tls,
+        [Some("0.0.0.0:8485".to_owned()), Some("0.0.0.0:8883".to_owned())]
+    );
     let limits = config.limits;
     assert_eq!((limits.offer_s, limits.lease_s), (10, 45));
     assert_eq!((limits.grace_command_s, limits.grace_agent_s), (120, 600));
@@ -61,10 +65,6 @@ fn the_examples_of_the_committed_file_are_valid() {
     assert_eq!(config.models["large"][0].window, 128_000);
     assert_eq!(config.models["small"][0].model, "qwen2.5-coder:7b");
     assert_eq!(config.agents["codegen"].model.as_deref(), Some("small"));
-    assert_eq!(
-        config.http.tls.map(|tls| tls.names),
-        Some(vec!["pi.lan".to_owned()])
-    );
 }
 
 #[test]
@@ -138,6 +138,19 @@ fn ports_from_the_kernel_and_names_of_this_machine_are_allowed() {
     let config = read("http: {listen: \"localhost:0\"}\nmqtt: {listen: \"[::1]:0\"}\n").expect("valid");
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.mqtt.listen.to_string(), "[::1]:0");
+}
+
+#[test]
+fn tls_can_be_switched_off_and_keeps_its_defaults_otherwise() {
+    let off = read("http: {tls: ~}\nmqtt:\n  tls: null\n").expect("valid");
+    assert_eq!((off.http.tls, off.mqtt.tls), (None, None));
+    let named = read("http: {tls: {names: [pi.lan]}}\n").expect("valid");
+    let tls = named.http.tls.expect("on");
+    assert_eq!((tls.listen.port(), tls.names), (8485, vec!["pi.lan".to_owned()]));
+    let local: Config = Layers::new(DEFAULTS)
+        .and_then(|layers| layers.flag("--local", "http.tls", "~").read())
+        .expect("valid");
+    assert_eq!(local.http.tls, None);
 }
 
 #[test]

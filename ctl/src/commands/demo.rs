@@ -171,6 +171,7 @@ impl Stage<'_> {
         let mut args = vec![
             "--state-dir",
             text(&state)?,
+            "--local",
             "--http",
             FREE_PORT,
             "--mqtt",

@@ -37,6 +37,9 @@ fn text(path: &Path) -> &str {
 /// `agentd` on free ports with its state in this folder.
 fn agentd(state: &Path, more: &[&str]) -> Output {
     let mut args = vec!["--state-dir", text(state)];
+    if !more.contains(&"--config") {
+        args.push("--local");
+    }
     if !more.contains(&"--http") {
         args.extend(["--http", "127.0.0.1:0"]);
     }
@@ -107,6 +110,20 @@ fn a_busy_port_is_named_and_the_one_who_has_it_is_not_disturbed() {
     let mqtt = controller.mqtt().to_owned();
     let output = agentd(&other, &["--mqtt", &mqtt]);
     refused(&output, 1, &[&mqtt, "already in use", "mqtt.listen"]);
+
+    // the same for TLS; this machine alone needs none
+    for section in ["http", "mqtt"] {
+        let file = lab.path("busy.yaml");
+        let off = if section == "http" { "mqtt" } else { "http" };
+        fs::write(
+            &file,
+            format!("{section}: {{tls: {{listen: '{http}'}}}}\n{off}: {{tls: ~}}\n"),
+        )
+        .expect("writable");
+        let output = agentd(&other, &["--config", text(&file)]);
+        let key = format!("{section}.tls.listen");
+        refused(&output, 1, &[&http, "already in use", &key, "--local"]);
+    }
 
     job.ends_well(&controller);
 }

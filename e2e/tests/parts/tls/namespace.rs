@@ -1,8 +1,12 @@
 //! A worker on what is another machine to the network: a namespace with one cable to this one.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use e2e::{Lab, eventually, lab::binary, skip};
+use protocol::http::join::JoinToken;
 
 use super::join_token;
 
@@ -11,6 +15,7 @@ struct Namespace {
     name: String,
     cable: String,
     here: String,
+    there: String,
 }
 
 fn ip(args: &str) -> bool {
@@ -25,15 +30,18 @@ fn ip(args: &str) -> bool {
 impl Namespace {
     /// `None` where this user may not make one.
     fn make() -> Option<Self> {
-        let mark = std::process::id() % 60_000;
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let mark = (std::process::id() * 2 + MADE.fetch_add(1, Ordering::Relaxed)) % 60_000;
         let (net, host) = (mark / 60, mark % 60 * 4);
         let made = Self {
             name: format!("agentd-{mark}"),
             cable: format!("agd{mark}"),
             here: format!("10.213.{}.{}", net % 250, host + 1),
+            there: format!("10.213.{}.{}", net % 250, host + 2),
         };
-        let (name, cable) = (&made.name, &made.cable);
-        let there = format!("10.213.{}.{}", net % 250, host + 2);
+        let Self {
+            name, cable, there, ..
+        } = &made;
         let steps = [
             format!("netns add {name}"),
             format!("link add {cable}h type veth peer name {cable}w"),
@@ -69,6 +77,16 @@ impl Drop for Namespace {
         ip(&format!("link del {}h", self.cable));
         ip(&format!("netns del {}", self.name));
     }
+}
+
+/// The end of the line that agentd prints at its first start: a join token.
+fn printed_token(log: &std::path::Path) -> String {
+    eventually("the line that joins a worker", || {
+        let text = std::fs::read_to_string(log).ok()?;
+        let (_, rest) = text.split_once("agent-worker join ")?;
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)))?;
+        Some(rest[..end].to_owned())
+    })
 }
 
 struct Ended(Child);
@@ -124,4 +142,55 @@ fn a_worker_joins_over_tls_from_another_network_namespace() {
         logged.contains(&format!("{}w", net.cable)),
         "it ran in there: {logged}"
     );
+}
+
+#[test]
+fn the_line_that_a_fresh_agentd_prints_works_on_another_machine_without_configuration() {
+    let Some(net) = Namespace::make() else {
+        skip("an agentd with its default ports: making a network namespace needs root");
+        return;
+    };
+    let lab = Lab::new();
+    let (state, log) = (lab.path("agentd"), lab.path("agentd.log"));
+    let output = std::fs::File::create(&log).expect("a log");
+    // in there the default ports are free
+    let mut agentd = net.command(binary("agentd"));
+    agentd
+        .arg("--state-dir")
+        .arg(&state)
+        .stdout(Stdio::null())
+        .stderr(output);
+    let _agentd = Ended(agentd.spawn().expect("ip starts"));
+    let token = printed_token(&log);
+    let urls = JoinToken::decode(&token).expect("a whole token").urls;
+    assert_eq!(
+        urls.first(),
+        Some(&format!("https://{}:8485", net.there)),
+        "{urls:?}"
+    );
+    assert_eq!(
+        urls.last().map(String::as_str),
+        Some("https://127.0.0.1:8485"),
+        "{urls:?}"
+    );
+
+    // this side of the cable is the other machine
+    let mut worker = Command::new(binary("agent-worker"));
+    worker
+        .args(["join", &token, "--name", "far", "--state-dir"])
+        .arg(lab.path("far"));
+    let output = std::fs::File::create(lab.path("far.log")).expect("a log");
+    worker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+    let _worker = Ended(worker.spawn().expect("agent-worker starts"));
+    eventually("the worker to be online", || {
+        let mut status = net.command(binary("agentctl"));
+        let token = std::fs::read_to_string(state.join("admin.token")).ok()?;
+        status
+            .args(["workers", "-o", "json"])
+            .env("AGENTCTL_URL", "http://127.0.0.1:8484")
+            .env("AGENTCTL_TOKEN", token.trim());
+        let said = status.output().expect("ip starts").stdout;
+        let workers: serde_json::Value = serde_json::from_slice(&said).ok()?;
+        (workers["items"][0]["state"] == "online").then_some(())
+    });
 }
