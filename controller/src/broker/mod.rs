@@ -21,6 +21,8 @@ mod acl;
 mod config;
 mod event;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod incoming;
 mod interest;
 mod link;

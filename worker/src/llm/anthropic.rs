@@ -127,7 +127,7 @@ fn body(request: &ChatRequest, with_schema: bool) -> Value {
 
 /// Decodes the events of a message, or a whole message.
 #[derive(Default)]
-struct Events {
+pub(super) struct Events {
     events: EventStream,
 }
 

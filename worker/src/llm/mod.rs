@@ -15,6 +15,8 @@ mod chat;
 mod client;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod ndjson;
 mod ollama;
 mod openai;

@@ -156,7 +156,7 @@ fn not_cut(tokens: &TokenCount, request: &ChatRequest) -> Result<(), LlmError> {
 
 /// Decodes the lines of `/api/chat`.
 #[derive(Default)]
-struct Replies {
+pub(super) struct Replies {
     lines: Lines,
 }
 

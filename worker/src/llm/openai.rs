@@ -2,7 +2,7 @@
 //! the original. What a server refuses of the optional fields is dropped and
 //! remembered for as long as the provider lives.
 
-mod decode;
+pub(super) mod decode;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

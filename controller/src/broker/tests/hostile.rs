@@ -1,14 +1,26 @@
 //! Any bytes, at any time: the broker stays usable and its watchdog content.
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
-use super::*;
+use super::{
+    workers::{bye, packed},
+    *,
+};
+
+/// The worker whose credential is used.
+fn attacker() -> WorkerId {
+    WorkerId::from_uuid(uuid::Uuid::from_u128(20_261_117))
+}
 
 /// Valid packets to be spoilt.
 fn seeds() -> Vec<bytes::BytesMut> {
     let filters = vec![("agentd/#".to_owned(), Qos::One), ("#".to_owned(), Qos::Two)];
     let names = vec!["agentd/#".to_owned()];
+    let (out, packed) = (Topic::WorkerOut(attacker()).to_string(), packed(&bye()));
     [
         Packet::Connect(Box::new(Connect {
             will: Some(will("agentd/command")),
@@ -16,6 +28,8 @@ fn seeds() -> Vec<bytes::BytesMut> {
         })),
         publish("agentd/command", "{}", Delivery::One(id(3))),
         publish("homeassistant/status", "online", Delivery::Two(id(4))),
+        publish(&out, packed.clone(), Delivery::One(id(7))),
+        publish(&out.replace("/out", "/log"), packed, Delivery::Zero),
         Packet::Subscribe { id: id(5), filters },
         Packet::Unsubscribe {
             id: id(6),
@@ -33,6 +47,19 @@ fn seeds() -> Vec<bytes::BytesMut> {
         out
     })
     .collect()
+}
+
+/// The first packets of a person and of a worker.
+fn logins() -> [bytes::BytesMut; 2] {
+    let person = Connect {
+        will: Some(will("agentd/command")),
+        ..person("run")
+    };
+    [person, worker(attacker())].map(|connect| {
+        let mut out = bytes::BytesMut::new();
+        packet::encode(&Packet::Connect(Box::new(connect)), &mut out);
+        out
+    })
 }
 
 /// Random bytes, or a few packets with some of their bytes changed, cut or doubled.
@@ -66,6 +93,39 @@ async fn attack(address: SocketAddr, bytes: &[u8]) {
     let _ = soon(socket.read_to_end(&mut answer)).await;
 }
 
+/// How long the broker is attacked: `AGENTD_FUZZ` seconds, else so many connections.
+fn enough(begun: Instant, connections: u64) -> bool {
+    match std::env::var("AGENTD_FUZZ").map(|text| text.parse().expect("AGENTD_FUZZ in seconds")) {
+        Ok(seconds) => begun.elapsed() >= Duration::from_secs(seconds),
+        Err(_) => connections >= 4000,
+    }
+}
+
+/// A seed that is said, so that a failure can be had again.
+fn seed() -> u64 {
+    let given = std::env::var("AGENTD_SEED").ok();
+    given.map_or(20_261_117, |text| text.parse().expect("AGENTD_SEED is a number"))
+}
+
+/// Resident memory of this process, in MiB.
+fn memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.expect("a size") / 1024
+}
+
+/// Whether a reader hears what is published, within what is far too long for a broker that works.
+async fn is_alive(rig: &Rig, bystander: &mut Client) {
+    let publisher = rig.broker.publisher();
+    let payload = Bytes::from_static(b"still here");
+    publisher
+        .publish(&Topic::Events, payload, false)
+        .await
+        .expect("lives");
+    assert_eq!(bystander.message().await.payload, "still here");
+}
+
 #[tokio::test]
 async fn no_bytes_harm_the_broker() {
     let mut rig = Rig::with(BrokerConfig {
@@ -76,28 +136,45 @@ async fn no_bytes_harm_the_broker() {
     let address = rig.broker.local_addr();
     let mut bystander = rig.enter(person("read")).await;
     bystander.subscribe(&[("agentd/events", Qos::Zero)]).await;
-    let seeds = seeds();
-    let mut random = StdRng::seed_from_u64(20_261_117);
-    for round in 0..3000 {
+    let (seeds, seed) = (seeds(), seed());
+    let logins = logins();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (begun, mut connections, mut settled) = (Instant::now(), 0, 0);
+    while !enough(begun, connections) {
         let mut bytes = spoilt(&mut random, &seeds);
-        if round % 3 != 0 {
-            // Most of them after a login.
-            bytes.splice(0..0, seeds[0].iter().copied());
+        // a third before any login, the others after that of a person or a worker
+        if let Some(login) = logins.get(connections as usize % 3) {
+            bytes.splice(0..0, login.iter().copied());
         }
         attack(address, &bytes).await;
-        while rig.commands.try_recv().is_ok() {}
+        while rig.commands.try_recv().is_ok() || rig.events.try_recv().is_ok() || rig.logs.try_recv().is_ok()
+        {
+        }
+        connections += 1;
+        if connections % 200 == 0 {
+            is_alive(&rig, &mut bystander).await;
+        }
+        if connections == 2000 {
+            settled = memory_mib();
+        }
     }
-    let publisher = rig.broker.publisher();
-    let payload = Bytes::from_static(b"still here");
-    publisher
-        .publish(&Topic::Events, payload, false)
-        .await
-        .expect("lives");
-    assert_eq!(bystander.message().await.payload, "still here");
+    is_alive(&rig, &mut bystander).await;
     let mut worker = rig.worker(WorkerId::new()).await;
     worker.nothing_more().await;
-    assert!(rig.stats().protocol_errors > 100, "{:?}", rig.stats());
-    assert!(rig.stats().logins > 1000, "{:?}", rig.stats());
+    let (stats, memory) = (rig.stats(), memory_mib());
+    eprintln!(
+        "seed {seed}: {connections} connections in {:?}, {} with a login, {} ended for what they sent; {settled} MiB \
+         after the first 2000, {memory} MiB at the end",
+        begun.elapsed(),
+        stats.logins,
+        stats.protocol_errors
+    );
+    assert!(stats.protocol_errors > connections / 30, "{stats:?}");
+    assert!(stats.logins > connections / 3, "{stats:?}");
+    assert!(
+        connections < 2000 || memory < settled + 32,
+        "memory grows: {settled} MiB, then {memory} MiB"
+    );
     let failure = timeout(Duration::from_millis(1200), rig.broker.failure());
     assert!(failure.await.is_err(), "two more probes came back");
     soon(rig.broker.stop()).await;
@@ -111,7 +188,7 @@ async fn a_flood_is_slowed_down_and_not_dropped() {
     })
     .await;
     let mut client = rig.enter(person("run")).await;
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     for n in 1..=100 {
         client
             .say(publish("agentd/command", "{}", Delivery::One(id(n))))
@@ -159,18 +236,7 @@ async fn an_engine_that_is_behind_holds_its_worker_back_and_can_still_kick_it() 
     let worker_id = WorkerId::new();
     let mut worker = rig.worker(worker_id).await;
     let out = Topic::WorkerOut(worker_id).to_string();
-    let bye = protocol::codec::Envelope {
-        v: protocol::message::PROTOCOL_VERSION,
-        id: protocol::id::MessageId::new(),
-        epoch: 0,
-        session: protocol::message::Session {
-            journal: protocol::id::JournalId::new(),
-            start: 1,
-            connection: 1,
-        },
-        message: protocol::message::FromWorker::Bye(protocol::message::Bye { why: "x".into() }),
-    };
-    let packed = Bytes::from(protocol::codec::encode(&bye).expect("encodes"));
+    let packed = packed(&bye());
     // One more than the engine's channel holds, beside the worker's login.
     for n in 1..=1000 {
         worker

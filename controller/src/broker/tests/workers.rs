@@ -26,11 +26,11 @@ fn drain() -> Envelope<ToWorker> {
     envelope(ToWorker::Drain(Drain { draining: true }))
 }
 
-fn bye() -> Envelope<FromWorker> {
+pub(super) fn bye() -> Envelope<FromWorker> {
     envelope(FromWorker::Bye(Bye { why: "test".into() }))
 }
 
-fn packed(envelope: &Envelope<FromWorker>) -> Bytes {
+pub(super) fn packed(envelope: &Envelope<FromWorker>) -> Bytes {
     encode(envelope).expect("encodes").into()
 }
 

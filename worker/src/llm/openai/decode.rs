@@ -11,7 +11,7 @@ use crate::llm::{
 
 /// Decodes a stream of chunks, or one whole completion.
 #[derive(Default)]
-pub(super) struct Chunks {
+pub(in crate::llm) struct Chunks {
     events: EventStream,
 }
 

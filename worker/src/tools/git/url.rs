@@ -112,7 +112,34 @@ fn without_password(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Pieces of URLs, good and bad.
+    fn pieces() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "(https|ssh|file|ext|http)(://|::|:)",
+            "[a-z-]{0,6}(:[a-z]{0,4})?@",
+            "[a-zA-Z0-9.\\[\\]:-]{0,12}",
+            "(/|//|\\\\|%2e|\\.\\.|-|--upload-pack=x)",
+            "\\PC{0,3}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_is_one_word_that_is_no_option(parts in proptest::collection::vec(pieces(), 0..6)) {
+            let text = parts.concat();
+            if let Ok(url) = RemoteUrl::parse(&text, false) {
+                prop_assert!(!url.as_str().starts_with('-'));
+                prop_assert!(!url.as_str().chars().any(|c| c.is_whitespace() || c.is_control()));
+                prop_assert!(["https", "ssh"].contains(&url.protocol()));
+                // git takes `transport::address` as the call of a program
+                prop_assert!(!text.contains("::") || text.starts_with("https://") || text.starts_with("ssh://"));
+            }
+        }
+    }
 
     #[test]
     fn good_urls_have_a_protocol() {
