@@ -6,12 +6,16 @@ mod approvals;
 mod bad_input;
 #[path = "parts/bad_logins.rs"]
 mod bad_logins;
+#[path = "parts/by_hand.rs"]
+mod by_hand;
 #[path = "parts/commands.rs"]
 mod commands;
 #[path = "parts/damage.rs"]
 mod damage;
 #[path = "parts/dashboard.rs"]
 mod dashboard;
+#[path = "parts/foreign.rs"]
+mod foreign;
 #[path = "parts/implement.rs"]
 mod implement;
 #[path = "parts/joining.rs"]
@@ -30,6 +34,8 @@ mod recovery_of_edits;
 mod repositories;
 #[path = "parts/resume.rs"]
 mod resume;
+#[path = "parts/rights.rs"]
+mod rights;
 #[path = "parts/sandbox.rs"]
 mod sandbox;
 #[path = "parts/secrets.rs"]
