@@ -138,18 +138,15 @@ async fn start(
     let mut tls = Tls::open(config, folder, &clock).await?;
     let connections = Connections::default();
 
+    let (link, control) = (broker.link(), broker.control());
+    let outlet = Dispatch::new(link, control, credentials.clone(), connections.clone());
     let core = Core::new(
         CoreParts {
             store,
             world: world(config, &providers),
             epoch,
             clock: clock.clone(),
-            outlet: Box::new(Dispatch::new(
-                broker.link(),
-                broker.control(),
-                credentials.clone(),
-                connections.clone(),
-            )),
+            outlet: Box::new(outlet),
             telemetry: telemetry.clone(),
             denials: denials.clone(),
         },

@@ -84,9 +84,9 @@ fn refuse_artifacts(artifacts: &mut Vec<ArtifactRef>) -> Vec<String> {
             false
         }
     });
-    artifacts
-        .iter_mut()
-        .for_each(|artifact| artifact.size = artifact.size.min(BYTES));
+    for artifact in artifacts.iter_mut() {
+        artifact.size = artifact.size.min(BYTES);
+    }
     notes
 }
 

@@ -98,15 +98,15 @@ pub fn try_request(
         let _ = stream.shutdown(std::net::Shutdown::Both);
         ended
     });
-    parse(&answer).ok_or_else(|| {
+    parse(&answer, method == "HEAD").ok_or_else(|| {
         ended
             .err()
             .unwrap_or_else(|| io::Error::other("no whole HTTP answer"))
     })
 }
 
-/// `None` for one that was cut.
-fn parse(bytes: &[u8]) -> Option<Answer> {
+/// `None` for one that was cut; one to HEAD announces a body and has none.
+fn parse(bytes: &[u8], is_head: bool) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let headers = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
     let body = &bytes[end + 4..];
@@ -116,7 +116,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let announced = announced.and_then(|length| length.trim().parse().ok());
     let status = headers.split_whitespace().nth(1)?.parse().ok()?;
     announced
-        .is_none_or(|length: usize| length == body.len())
+        .is_none_or(|length: usize| is_head || length == body.len())
         .then(|| Answer {
             status,
             body: String::from_utf8_lossy(body).into_owned(),

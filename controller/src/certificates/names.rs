@@ -115,10 +115,8 @@ impl Machine {
     /// As others may look it up: by their name server, or by multicast.
     fn name_in_network(&self) -> Option<String> {
         let is_usable = is_host(&self.host) && self.host != "localhost";
-        is_usable.then(|| match self.host.contains('.') {
-            true => self.host.clone(),
-            false => format!("{}.local", self.host),
-        })
+        let ending = if self.host.contains('.') { "" } else { ".local" };
+        is_usable.then(|| format!("{}{ending}", self.host))
     }
 }
 
