@@ -51,7 +51,7 @@ fn start(folder: &Path, inbox: Inbox) -> Running {
         )),
         outlet: Box::new(Nobody),
         telemetry: Telemetry::new("test"),
-        denials: Default::default(),
+        denials: crate::denials::Denials::default(),
     };
     let core = Core::new(parts, inbox).expect("loads");
     let stop = CancellationToken::new();

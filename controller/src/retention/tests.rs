@@ -67,7 +67,7 @@ impl House {
             clock: clock.clone(),
             outlet: Box::new(Nobody),
             telemetry: Telemetry::new("test"),
-            denials: Default::default(),
+            denials: crate::denials::Denials::default(),
         };
         let core = Core::new(parts, inbox).expect("loads");
         let stop = CancellationToken::new();

@@ -10,6 +10,7 @@ use protocol::{
     },
     step::Outcome,
     topic::Topic,
+    usage::Usage,
 };
 use rumqttc::{LastWill, QoS};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ fn says(attempt: AttemptId, job: &Value) -> Vec<FromWorker> {
             seq: 1,
             fraction: None,
             note: FORGED.to_owned(),
-            usage: Default::default(),
+            usage: Usage::default(),
             model: None,
         }),
         FromWorker::Checkpoint(Checkpoint {
@@ -51,7 +52,7 @@ fn says(attempt: AttemptId, job: &Value) -> Vec<FromWorker> {
             seq: 1,
             transcript,
             workspace: None,
-            usage: Default::default(),
+            usage: Usage::default(),
         }),
         FromWorker::Reject(Reject {
             attempt,
@@ -82,6 +83,123 @@ fn audited(controller: &Controller, who: &str, action: &str, object: &str) -> bo
     let rows = rows["items"].as_array().cloned().unwrap_or_default();
     rows.iter()
         .any(|row| row["who"] == who && row["action"] == action && row["object"] == object)
+}
+
+/// Topics, filters and retained messages of the victim.
+fn attack_topics(thief: &mut ByHand, (topics, filters): &([String; 3], Vec<String>), forged: &[u8]) {
+    for filter in filters {
+        assert!(!thief.mqtt.subscribe(filter), "{filter}");
+    }
+    for topic in topics {
+        thief.mqtt.publish(topic, false, forged.to_vec());
+        thief.mqtt.publish(topic, true, forged.to_vec());
+    }
+}
+
+/// Everything that a worker says, about an attempt of another, and each frame once again.
+fn attack_attempt(thief: &mut ByHand, attempt: AttemptId, job: &Value) {
+    for message in says(attempt, job) {
+        let (topic, frame) = (Topic::WorkerOut(thief.id()).to_string(), thief.packed(message));
+        thief.mqtt.publish(&topic, false, frame.clone());
+        thief.mqtt.publish(&topic, true, frame);
+    }
+    let tail = LogTail {
+        attempt,
+        offset: 0,
+        text: format!("{FORGED}\n"),
+    };
+    let (topic, frame) = (Topic::WorkerLog(thief.id()).to_string(), thief.packed(tail));
+    thief.mqtt.publish(&topic, false, frame);
+}
+
+/// Its own attempt of before: the result is kept and not applied.
+fn attack_with_the_past(thief: &mut ByHand, old: AttemptId, job: &Value) {
+    thief.say(FromWorker::Result(Box::new(result(job, old))));
+    let verdict = thief.until(|message| match message {
+        ToWorker::Ack(ack) if ack.attempt == old => Some(ack.verdict),
+        _ => None,
+    });
+    assert_eq!(verdict, AckVerdict::Superseded);
+}
+
+/// The other one's client id, and a will in its name.
+fn attack_identity(controller: &Controller, thief: &ByHand, victim: &str, topic: &str, forged: &[u8]) {
+    let taken = Mqtt::enter(options(
+        controller,
+        victim,
+        &thief.id().to_string(),
+        thief.secret(),
+    ));
+    assert!(taken.is_err(), "a client id is no identity");
+    let own = thief.id().to_string();
+    let mut with_will = options(controller, &own, &own, thief.secret());
+    with_will.set_last_will(LastWill::new(topic, forged, QoS::AtLeastOnce, true));
+    // takes over the thief's own connection, and dies without a goodbye
+    drop(Mqtt::enter(with_will).expect("the will is dropped, not the connection"));
+}
+
+/// What only the holder of the attempt, or a person, may ask for.
+fn attack_http(controller: &Controller, secret: &str, attempt: AttemptId) {
+    let base = format!("/v1/attempts/{attempt}");
+    for (method, path) in [
+        ("GET", format!("{base}/spec")),
+        ("GET", format!("{base}/secrets")),
+        ("GET", format!("{base}/providers")),
+        ("PATCH", format!("{base}/log")),
+    ] {
+        let headers = [("Upload-Offset", "0")];
+        let body = FORGED.as_bytes();
+        let answer = http::request_with(controller.http(), method, &path, Some(secret), &headers, body);
+        assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+    }
+    for (method, path) in [
+        ("GET", "/v1/jobs/1/steps/run/log"),
+        ("GET", "/v1/jobs/1"),
+        ("DELETE", "/v1/workers/victim"),
+    ] {
+        let answer = http::request(controller.http(), method, path, Some(secret), b"");
+        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+    }
+}
+
+/// Every refusal is in the audit log, which is whole.
+fn all_is_on_record(
+    controller: &Controller,
+    who: &str,
+    attempt: AttemptId,
+    (topics, filters): &([String; 3], Vec<String>),
+) {
+    let attempt = attempt.to_string();
+    let mut refused: Vec<(&str, &str)> = vec![("mqtt.will", &topics[1]), ("attempt.http", &attempt)];
+    refused.extend(filters.iter().map(|filter| ("mqtt.subscribe", filter.as_str())));
+    refused.extend(topics.iter().map(|topic| ("mqtt.publish", topic.as_str())));
+    let kinds = ["accept", "renew", "progress", "checkpoint", "reject", "result"];
+    let kinds = kinds.map(|kind| format!("attempt.{kind}"));
+    refused.extend(kinds.iter().map(|kind| (kind.as_str(), attempt.as_str())));
+    refused.push(("http.call", "DELETE /v1/workers/{name}"));
+    for (action, object) in refused {
+        eventually(&format!("{action} {object} in the audit log"), || {
+            audited(controller, who, action, object).then_some(())
+        });
+    }
+    assert!(audited(controller, "nobody", "login", "MQTT"), "the client id");
+    assert!(controller.ctl(&["audit", "verify"]).status.success());
+}
+
+/// Nothing of the thief's has come out anywhere.
+fn nothing_was_forged(controller: &Controller, reader: &mut Mqtt) {
+    let after = controller.job(1);
+    assert!(!after.to_string().contains(FORGED), "{after}");
+    let logged = controller.ctl(&["logs", "1"]);
+    assert!(!String::from_utf8_lossy(&logged.stdout).contains(FORGED));
+    loop {
+        let (topic, payload) = reader.hear();
+        let said = String::from_utf8_lossy(&payload).into_owned();
+        assert!(!said.contains(FORGED), "{topic} {said}");
+        if topic == "agentd/events" && said.contains("succeeded") {
+            break;
+        }
+    }
 }
 
 #[test]
@@ -115,69 +233,14 @@ fn a_workers_credential_opens_nothing_of_another_worker() {
     let attempt: AttemptId = serde_json::from_value(attempts[1]["id"].clone()).expect("an attempt");
     let victims = controller.json(&["workers", "show", "victim", "-o", "json"]);
     let victim_id = victims["id"].as_str().expect("an id").to_owned();
-    let (who, secret) = (format!("worker {}", thief.id()), thief.secret().to_owned());
 
-    // topics, filters, retained messages
-    let (topics, filters) = topics_of(&victim_id);
-    for filter in &filters {
-        assert!(!thief.mqtt.subscribe(filter), "{filter}");
-    }
+    let theirs = topics_of(&victim_id);
     let forged = thief.packed(FromWorker::Result(Box::new(result(&before, attempt))));
-    for topic in &topics {
-        thief.mqtt.publish(topic, false, forged.clone());
-        thief.mqtt.publish(topic, true, forged.clone());
-    }
-    // everything that a worker says, about an attempt of another, and each frame once again
-    for message in says(attempt, &before) {
-        let (topic, frame) = (Topic::WorkerOut(thief.id()).to_string(), thief.packed(message));
-        thief.mqtt.publish(&topic, false, frame.clone());
-        thief.mqtt.publish(&topic, true, frame);
-    }
-    let tail = LogTail {
-        attempt,
-        offset: 0,
-        text: format!("{FORGED}\n"),
-    };
-    let (topic, frame) = (Topic::WorkerLog(thief.id()).to_string(), thief.packed(tail));
-    thief.mqtt.publish(&topic, false, frame);
-    // its own older attempt
-    thief.say(FromWorker::Result(Box::new(result(&before, old))));
-    let verdict = thief.until(|message| match message {
-        ToWorker::Ack(ack) if ack.attempt == old => Some(ack.verdict),
-        _ => None,
-    });
-    assert_eq!(verdict, AckVerdict::Superseded);
-
-    // the other one's client id, and a will in its name
-    let taken = Mqtt::enter(options(&controller, &victim_id, &thief.id().to_string(), &secret));
-    assert!(taken.is_err(), "a client id is no identity");
-    let own = thief.id().to_string();
-    let mut with_will = options(&controller, &own, &own, &secret);
-    with_will.set_last_will(LastWill::new(&topics[1], forged.clone(), QoS::AtLeastOnce, true));
-    // takes over the thief's own connection, and dies without a goodbye
-    drop(Mqtt::enter(with_will).expect("the will is dropped, not the connection"));
-
-    // HTTP
-    let base = format!("/v1/attempts/{attempt}");
-    for (method, path) in [
-        ("GET", format!("{base}/spec")),
-        ("GET", format!("{base}/secrets")),
-        ("GET", format!("{base}/providers")),
-        ("PATCH", format!("{base}/log")),
-    ] {
-        let headers = [("Upload-Offset", "0")];
-        let body = FORGED.as_bytes();
-        let answer = http::request_with(controller.http(), method, &path, Some(&secret), &headers, body);
-        assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
-    }
-    for (method, path) in [
-        ("GET", "/v1/jobs/1/steps/run/log"),
-        ("GET", "/v1/jobs/1"),
-        ("DELETE", "/v1/workers/victim"),
-    ] {
-        let answer = http::request(controller.http(), method, path, Some(&secret), b"");
-        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
-    }
+    attack_topics(&mut thief, &theirs, &forged);
+    attack_attempt(&mut thief, attempt, &before);
+    attack_with_the_past(&mut thief, old, &before);
+    attack_identity(&controller, &thief, &victim_id, &theirs.0[1], &forged);
+    attack_http(&controller, thief.secret(), attempt);
 
     // the victim has noticed nothing
     assert!(held.is_running(&controller, 1), "{}", controller.job(1));
@@ -190,35 +253,9 @@ fn a_workers_credential_opens_nothing_of_another_worker() {
         .unwrap_or_default();
     assert_eq!(attempts.len(), 2, "{after}");
     assert_eq!(attempts[1]["worker"], "victim", "{after}");
-    assert!(!after.to_string().contains(FORGED), "{after}");
     assert!(!victim.log().contains("no connection"), "{}", victim.log());
-    let logged = controller.ctl(&["logs", "1"]);
-    assert!(!String::from_utf8_lossy(&logged.stdout).contains(FORGED));
-    loop {
-        let (topic, payload) = reader.hear();
-        let said = String::from_utf8_lossy(&payload).into_owned();
-        assert!(!said.contains(FORGED), "{topic} {said}");
-        if topic == "agentd/events" && said.contains("succeeded") {
-            break;
-        }
-    }
-
-    // and all of it is on record
-    let attempt = attempt.to_string();
-    let mut refused: Vec<(&str, &str)> = vec![("mqtt.will", &topics[1]), ("attempt.http", &attempt)];
-    refused.extend(filters.iter().map(|filter| ("mqtt.subscribe", filter.as_str())));
-    refused.extend(topics.iter().map(|topic| ("mqtt.publish", topic.as_str())));
-    let kinds = ["accept", "renew", "progress", "checkpoint", "reject", "result"];
-    let kinds = kinds.map(|kind| format!("attempt.{kind}"));
-    refused.extend(kinds.iter().map(|kind| (kind.as_str(), attempt.as_str())));
-    refused.push(("http.call", "DELETE /v1/workers/{name}"));
-    for (action, object) in refused {
-        eventually(&format!("{action} {object} in the audit log"), || {
-            audited(&controller, &who, action, object).then_some(())
-        });
-    }
-    assert!(audited(&controller, "nobody", "login", "MQTT"), "the client id");
-    assert!(controller.ctl(&["audit", "verify"]).status.success());
+    nothing_was_forged(&controller, &mut reader);
+    all_is_on_record(&controller, &format!("worker {}", thief.id()), attempt, &theirs);
 }
 
 #[test]
