@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim chaos overload demo bench dev arm64 packages packages-check
+.PHONY: help build check fmt test sim chaos overload demo bench dev fuzz arm64 packages packages-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ packages: ## .deb packages and tarballs in target/packages; ARCH=amd64 or ARCH=a
 
 packages-check: ## packages in a fresh Debian, as root: install, upgrade, remove, purge (some minutes); ARCH=arm64 for that
 	scripts/packages-check.sh $(ARCH)
+
+# how long it is fed, in seconds
+AGENTD_FUZZ ?= 600
+
+fuzz: ## hostile bytes for the live MQTT port, before and after a login; AGENTD_FUZZ=… seconds, AGENTD_SEED=… repeats
+	AGENTD_FUZZ=$(AGENTD_FUZZ) $(CARGO) test --release --locked -p controller --lib no_bytes_harm_the_broker -- --nocapture
 
 demo: build ## a job from its task to its patch, on this machine alone
 	@"$(TARGET)/release/agentctl" demo
