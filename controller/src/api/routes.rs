@@ -1,12 +1,6 @@
 //! Every route with what it needs and what it does: there is no way to add one without a rule.
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    http::Method,
-    middleware,
-    routing::MethodRouter,
-};
+use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware, routing::MethodRouter};
 use protocol::http::{artifacts::MAX_UPLOAD_CHUNK, backup::BACKUP_PATH, tokens::Scope};
 
 use crate::{

@@ -70,11 +70,6 @@ impl Tls {
         self.serving.clone()
     }
 
-    /// What this machine is called, by those who connect.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.names.all()
-    }
-
     /// What there is, for the API; `None` if nothing listens with TLS.
     pub(super) fn about(&self) -> anyhow::Result<Option<TlsAbout>> {
         let address = |socket: &Option<TcpListener>| socket.as_ref().map(TcpListener::local_addr).transpose();
