@@ -7,14 +7,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use service::state_dir::{self, StateDirError};
 
 use super::DATABASE;
 use crate::state::{
     StateError,
     migrate::{MIGRATIONS, backup_path},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, settle},
 };
 
 /// Why nothing was undone.
@@ -95,11 +94,4 @@ pub fn undo_upgrade(folder: &Path, at: Timestamp) -> Result<Undone, UndoError> {
         epoch,
         aside,
     })
-}
-
-/// Brings a database into one file, without a log beside it that belonged to it; answers its version.
-fn settle(database: &Path) -> Result<u32, StateError> {
-    let connection = Connection::open(database)?;
-    connection.pragma_update(None, "journal_mode", "DELETE")?;
-    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
