@@ -1,5 +1,5 @@
 //! The cage's end of the way out: listens on the cage's own loopback and hands what comes to
-//! the worker's [`super::door`]. It has no right that the tool beside it lacks, and ends with
+//! the worker's `door`. It has no right that the tool beside it lacks, and ends with
 //! the cage.
 
 use std::{
