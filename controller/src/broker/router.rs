@@ -6,11 +6,12 @@
 //! a summary that was published before a subscription is there when the
 //! subscription is served. The router only ever sees our own slot names, QoS 0
 //! and filters that were admitted; packet identifiers, acknowledgements and
-//! SUBACKs are the sessions' own. Three of its habits matter here: it panics on
+//! SUBACKs are the sessions' own. Four of its habits matter here: it panics on
 //! a wake-up of a connection that is gone, so a link is closed only after its
 //! last wake-up; it keeps a little of every client id for ever, so names are
-//! used again; and its own thread cannot be ended, so after a stop it sleeps
-//! until the process ends. And a retained message that arrives just behind a
+//! used again; it takes all that waits on a link at once, so that a publish may
+//! overtake what other links said between it and an older one; and its own
+//! thread cannot be ended, so after a stop it sleeps until the process ends. And a retained message that arrives just behind a
 //! subscription may reach that reader twice: as found, and as new.
 
 use std::{collections::HashMap, thread};
@@ -237,6 +238,8 @@ struct Links<C> {
     publisher: LinkTx,
     /// Where the router puts what it has to say to the publisher: nothing that we need.
     _publisher_rx: LinkRx,
+    /// Whether the router may still have to serve a subscription that the next publish must not overtake.
+    subscribed: bool,
     open: Vec<Option<LinkTx>>,
 }
 
@@ -250,6 +253,7 @@ where
             connect,
             publisher,
             _publisher_rx: publisher_rx,
+            subscribed: false,
             open: Vec::new(),
         })
     }
@@ -258,17 +262,17 @@ where
         while let Some(request) = requests.blocking_recv() {
             match request {
                 Request::Open(answer) => self.open_link(answer)?,
-                Request::Subscribe(slot, filter) => self.send(slot, subscribe(filter))?,
+                Request::Subscribe(slot, filter) => {
+                    self.send(slot, subscribe(filter))?;
+                    self.subscribed = true;
+                }
                 Request::Unsubscribe(slot, filter) => self.send(slot, unsubscribe(filter))?,
                 Request::Close(slot) => self.close(slot)?,
                 Request::Publish {
                     topic,
                     payload,
                     retain,
-                } => {
-                    let publish = Publish::new(Bytes::from(topic), payload, retain);
-                    send(&mut self.publisher, Packet::Publish(publish, None))?;
-                }
+                } => self.publish(Publish::new(Bytes::from(topic), payload, retain))?,
                 Request::Stop => break,
             }
         }
@@ -290,12 +294,24 @@ where
     }
 
     fn close(&mut self, slot: Slot) -> Result<(), RouterGone> {
-        let disconnect = Disconnect {
-            reason_code: DisconnectReasonCode::NormalDisconnection,
-        };
-        self.send(slot, Packet::Disconnect(disconnect, None))?;
+        self.send(slot, disconnect())?;
         self.open[slot] = None;
         Ok(())
+    }
+
+    /// Whoever subscribed before this is told of it.
+    fn publish(&mut self, publish: Publish) -> Result<(), RouterGone> {
+        if self.subscribed {
+            self.catch_up()?;
+            self.subscribed = false;
+        }
+        send(&mut self.publisher, Packet::Publish(publish, None))
+    }
+
+    /// Returns when the router has done all that it was told: it answers a new link last.
+    fn catch_up(&self) -> Result<(), RouterGone> {
+        let (mut tx, _rx) = (self.connect)("catch-up")?;
+        send(&mut tx, disconnect())
     }
 
     fn send(&mut self, slot: Slot, packet: Packet) -> Result<(), RouterGone> {
@@ -311,6 +327,13 @@ fn send(link: &mut LinkTx, packet: Packet) -> Result<(), RouterGone> {
     // The future blocks instead of waiting, so that one poll runs it to its end.
     let sent = link.send(packet).now_or_never();
     sent.and_then(Result::ok).map(|_| ()).ok_or(RouterGone)
+}
+
+fn disconnect() -> Packet {
+    let disconnect = Disconnect {
+        reason_code: DisconnectReasonCode::NormalDisconnection,
+    };
+    Packet::Disconnect(disconnect, None)
 }
 
 fn subscribe(filter: String) -> Packet {

@@ -71,6 +71,32 @@ async fn readers_are_known_by_topic() {
 }
 
 #[tokio::test]
+async fn who_has_subscribed_hears_what_is_published_next() {
+    let rig = Rig::start().await;
+    let router = &rig.broker.shared.router;
+    let [noise, news] = [Topic::Log, Topic::Events].map(|topic| topic.to_string());
+    for round in 0..2000_u32 {
+        let mut link = router.open().await.expect("lives");
+        // the router takes all that waits on a link at once: with these it would take the news, too early
+        for _ in 0..round % 16 {
+            let payload = Bytes::from_static(b"noise");
+            router
+                .publish(noise.clone(), payload, false)
+                .await
+                .expect("lives");
+        }
+        link.subscribe(news.clone()).await.expect("lives");
+        let payload = Bytes::copy_from_slice(&round.to_be_bytes());
+        router
+            .publish(news.clone(), payload.clone(), false)
+            .await
+            .expect("lives");
+        assert_eq!(soon(link.next()).await.expect("lives").payload, payload);
+        link.close().await.expect("lives");
+    }
+}
+
+#[tokio::test]
 async fn quality_1_is_acknowledged_in_any_order() {
     let rig = Rig::start().await;
     let publisher = rig.broker.publisher();
@@ -101,7 +127,6 @@ async fn quality_1_is_acknowledged_in_any_order() {
 }
 
 #[tokio::test]
-#[ignore = "known defect: in about one of seven runs the quick reader is told of a message only with the next one"]
 async fn a_slow_reader_stalls_nobody_and_goes_on_where_it_can() {
     let rig = Rig::start().await;
     let publisher = rig.broker.publisher();
