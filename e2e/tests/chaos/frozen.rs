@@ -10,13 +10,6 @@ use crate::say;
 /// A lease of 3 s and a grace of 2 s.
 pub(crate) const IMPATIENT: &str = "limits: {offer_s: 2, lease_s: 3, grace_command_s: 2, grace_agent_s: 2}\n";
 
-/// Keeps new offers from a worker: a lease that is this short ends before the broker misses it,
-/// and an offer that it cannot hear would supersede what it runs.
-pub(crate) fn rests(controller: &Controller, worker: &str) {
-    let paused = controller.ctl(&["workers", "pause", worker]);
-    assert!(paused.status.success(), "{paused:?}");
-}
-
 /// The attempts of a job's only step.
 pub(crate) fn attempts(job: &Value) -> &[Value] {
     job["steps"][0]["attempts"].as_array().map_or(&[], Vec::as_slice)
@@ -56,7 +49,6 @@ fn a_worker_frozen_for_too_long_is_superseded_and_its_result_kept() {
         .as_str()
         .expect("a worker")
         .to_owned();
-    rests(&controller, &holder);
     let frozen = workers
         .iter_mut()
         .find(|worker| worker.name == holder)
@@ -95,7 +87,6 @@ fn the_late_result_of_the_only_worker_is_adopted() {
     let mut worker = lab.worker(&controller, "one");
     let held = Held::new(&lab, 0);
     let number = held.submit(&controller);
-    rests(&controller, "one");
     let frozen = Frozen::new(worker.process().id());
     eventually("the attempt to be lost", || {
         (attempts(&controller.job(number))[0]["state"] == "lost").then_some(())

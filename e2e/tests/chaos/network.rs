@@ -9,7 +9,7 @@ use e2e::{Controller, Lab, Worker, eventually, held::Held};
 use serde_json::Value;
 
 use crate::{
-    frozen::{attempts, rests, succeeds},
+    frozen::{attempts, succeeds},
     proxy::{Link, Proxy},
     say,
     scene::Scene,
@@ -116,7 +116,6 @@ fn a_partition_beyond_the_grace_moves_the_step_or_waits_for_its_result() {
 
     // with nobody else, the late result is adopted
     let alone = held.submit(&controller);
-    rests(&controller, "one");
     cable.set(Link::Silent);
     let began = Instant::now();
     eventually_within(Duration::from_secs(most + 60), "the attempt to be lost", || {
@@ -131,9 +130,7 @@ fn a_partition_beyond_the_grace_moves_the_step_or_waits_for_its_result() {
 
     // with another worker, the step moves in time
     online(&controller, "one", true);
-    assert!(controller.ctl(&["workers", "resume", "one"]).status.success());
     let moved = held.submit(&controller);
-    rests(&controller, "one");
     let _two = lab.worker(&controller, "two");
     cable.set(Link::Silent);
     let began = Instant::now();
