@@ -99,6 +99,22 @@ echo 'limits: {offer_s: 31}' >/etc/agentd/config.local.yaml
 if [ "$how" = booted ]; then
     say "== systemd"
     systemctl show agentd agent-worker -p Id -p Type -p ActiveState -p StatusText -p NRestarts
+    eventually sh -c "systemctl show agentd -p StatusText | grep -q '1 of 1 workers online'"
+    eventually sh -c "systemctl show agent-worker -p StatusText | grep -q 'connected to'"
+    # a process that lives and does not work is ended and started again
+    mkdir -p /run/systemd/system/agentd.service.d
+    printf '[Service]\nWatchdogSec=6\n' >/run/systemd/system/agentd.service.d/short.conf
+    systemctl daemon-reload
+    systemctl restart agentd
+    at=$(systemctl show agentd -p WatchdogTimestampMonotonic --value)
+    eventually sh -c "[ \$(systemctl show agentd -p WatchdogTimestampMonotonic --value) -gt $at ]"
+    kill -STOP "$(systemctl show agentd -p MainPID --value)"
+    eventually sh -c "systemctl show agentd -p NRestarts --value | grep -qv '^0\$'"
+    journalctl -u agentd --no-pager | grep -i watchdog | tail -2
+    rm -r /run/systemd/system/agentd.service.d
+    systemctl daemon-reload
+    systemctl restart agentd
+    login
 fi
 
 say "== upgrade"

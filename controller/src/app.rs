@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use axum::Router;
 use protocol::{
     artifact::BlobRef,
     model::{ProviderDefinition, ProviderKind},
@@ -18,6 +19,7 @@ use service::{
     clock::SystemClock,
     mask::Mask,
     shutdown, state_dir,
+    supervisor::Supervisor,
     tasks::{Drained, OnExit, Tasks},
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -42,6 +44,7 @@ use crate::{
         world::{Limits, Models},
     },
     public::PublicTopics,
+    pulse::Pulse,
     retention::Retention,
     seal::Seal,
     state::{Readers, Store, artifacts, meta, workflows},
@@ -73,12 +76,16 @@ pub async fn run(config: Config, configuration: String) -> anyhow::Result<()> {
         warn!("{warning}");
     }
     let tasks = Tasks::new(stop.clone());
-    let (broker, api) = start(&config, configuration, state.path(), &tasks).await?;
+    let supervisor = Supervisor::of_this_process().map(Arc::new);
+    let (broker, api) = start(&config, configuration, state.path(), &tasks, supervisor.clone()).await?;
     first_start::announce(&api).await?;
     let failure = tokio::select! {
         () = stop.cancelled() => None,
         failure = broker.failure() => Some(failure),
     };
+    if let Some(supervisor) = supervisor {
+        supervisor.stopping();
+    }
     api.public.say_offline().await;
     // the engine commits what was accepted; then nobody talks any more
     let drained = tasks.drain(DRAIN).await;
@@ -116,6 +123,7 @@ async fn start(
     configuration: String,
     folder: &Path,
     tasks: &Tasks,
+    supervisor: Option<Arc<Supervisor>>,
 ) -> anyhow::Result<(Broker, Running)> {
     let clock = SystemClock::shared();
     let database = folder.join(DATABASE);
@@ -187,7 +195,7 @@ async fn start(
     spawn_watchers(config, &broker, &api, tasks);
     spawn_pumps(tasks, &engine, &public, said, (mask, config.mqtt_public_log));
     let places = places(config);
-    serve_plain(listener, places.clone(), &api, tasks);
+    serve_plain(listener, places.clone(), (&broker, supervisor), &api, tasks)?;
     serve_tls(&mut tls, &mut broker, (connections, places), &api, tasks)?;
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
@@ -198,10 +206,25 @@ fn places(config: &Config) -> Places {
     Places::new(config.limits.http_connections as usize, idle)
 }
 
-/// Opens the door to programs of this machine.
-fn serve_plain(listener: TcpListener, places: Places, api: &Api, tasks: &Tasks) {
+/// Opens the door to programs of this machine, with what a service manager is shown.
+fn serve_plain(
+    listener: TcpListener,
+    places: Places,
+    (broker, supervisor): (&Broker, Option<Arc<Supervisor>>),
+    api: &Api,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
+    let mut beside = Router::new();
+    if let Some(supervisor) = supervisor {
+        let pulse = Pulse::new(api.engine.clone(), broker.echo(), api.clock.clone());
+        beside = pulse.router();
+        let beats = pulse.run(listener.local_addr()?, supervisor, tasks.stop().clone());
+        tasks.spawn("pulse", OnExit::StopProcess, beats);
+    }
     let plain = Bounded::new(PlainListener::new(listener), places);
-    tasks.spawn("http", OnExit::StopProcess, server::serve(plain, api.clone()));
+    let served = server::serve(plain, api.clone(), beside);
+    tasks.spawn("http", OnExit::StopProcess, served);
+    Ok(())
 }
 
 /// What does not change while the process runs; without the configuration.
@@ -242,7 +265,8 @@ fn serve_tls(
     if let Some(socket) = tls.http.take() {
         let listener = TlsListener::new(socket, tls.http_acceptor()?, connections);
         let listener = Bounded::new(listener, places);
-        tasks.spawn("https", OnExit::StopProcess, server::serve(listener, api.clone()));
+        let served = server::serve(listener, api.clone(), Router::new());
+        tasks.spawn("https", OnExit::StopProcess, served);
     }
     let fresh = tls.serving().keep_fresh(api.clock.clone(), tasks.stop().clone());
     tasks.spawn("certificate", OnExit::StopProcess, fresh);

@@ -23,6 +23,7 @@ pub mod lapse;
 pub mod orchestrator;
 pub mod plausible;
 pub mod public;
+pub mod pulse;
 pub mod queue;
 pub mod retention;
 pub mod seal;

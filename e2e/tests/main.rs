@@ -40,6 +40,8 @@ mod rights;
 mod sandbox;
 #[path = "parts/secrets.rs"]
 mod secrets;
+#[path = "parts/supervised.rs"]
+mod supervised;
 #[path = "parts/terminal/mod.rs"]
 mod terminal;
 #[path = "parts/tls.rs"]

@@ -1,5 +1,5 @@
 //! The shell of a long-lived process: configuration, logging, metrics,
-//! shutdown, tasks, clock, secrets, TLS and the state folder.
+//! shutdown, tasks, clock, secrets, TLS, the state folder and systemd.
 //!
 //! Knows nothing of jobs, workers or topics, and depends on nothing of ours.
 
@@ -10,5 +10,6 @@ pub mod obs;
 pub mod secret;
 pub mod shutdown;
 pub mod state_dir;
+pub mod supervisor;
 pub mod tasks;
 pub mod tls;

@@ -15,6 +15,7 @@ use protocol::{
 use service::{
     clock::{Clock as _, SharedClock, SystemClock},
     shutdown,
+    supervisor::Supervisor,
     tasks::{Drained, OnExit, Tasks},
 };
 use tokio::sync::{mpsc, watch};
@@ -34,6 +35,7 @@ use crate::{
     link::{Address, Link},
     log::Mask,
     outbox::Outbox,
+    pulse::Pulse,
     renewal::Renewal,
     sandbox::Sandbox,
     session::{self, Held, Identity, Machine, Session, SessionParts},
@@ -171,7 +173,15 @@ impl Worker {
         let (link, ends) = Link::new(self.address(&opened, access)?);
         let (reports, reports_in) = mpsc::channel(REPORTS);
         let (tails, tails_in) = mpsc::channel(TAILS);
-        let workshop = Arc::new(self.workshop(clock, controller, reports, tails)?);
+        let workshop = Arc::new(self.workshop(clock, controller, reports.clone(), tails)?);
+        let supervisor = Supervisor::of_this_process().map(Arc::new);
+        let pulse = Pulse {
+            reports,
+            journal: journal.clone(),
+            progress: link.progress(),
+            connection: ends.connection.clone(),
+            controller: base.clone(),
+        };
         let (told, introduction) = watch::channel(self.found.introduction);
         let identity = Identity {
             boot: BootId::new(),
@@ -210,7 +220,13 @@ impl Worker {
         }
         tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
         session::spawn(&tasks, link, session, &stop);
+        if let Some(supervisor) = supervisor.clone() {
+            tasks.spawn("pulse", OnExit::StopProcess, pulse.run(supervisor, stop.clone()));
+        }
         stop.cancelled().await;
+        if let Some(supervisor) = supervisor {
+            supervisor.stopping();
+        }
         if let Drained::Late(late) = tasks.drain(DRAIN).await {
             tracing::warn!(?late, "stopped without waiting any longer");
         }

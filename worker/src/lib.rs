@@ -17,6 +17,7 @@ pub mod link;
 pub mod llm;
 pub mod log;
 pub mod outbox;
+pub mod pulse;
 pub mod renewal;
 pub mod sandbox;
 pub mod session;

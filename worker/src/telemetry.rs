@@ -17,7 +17,7 @@ use protocol::{
 use service::tls::Fingerprint;
 use tracing::{error, info, warn};
 
-use crate::sandbox::Sandbox;
+use crate::{pulse::Miss, sandbox::Sandbox};
 
 /// The process works.
 pub fn started(name: &str, state_dir: &Path, slots: u32, labels: &Labels) {
@@ -154,6 +154,11 @@ pub fn attempt_ended(job: JobLink, step: &StepKey, attempt: AttemptId, outcome: 
 /// A message from the controller could not be read.
 pub fn message_dropped(error: &dyn fmt::Display) {
     warn!(%error, "dropped a message from the controller: {error}");
+}
+
+/// The service manager's watchdog is not fed.
+pub fn pulse_missed(miss: Miss) {
+    warn!("the watchdog is not fed: {miss} did not answer in time");
 }
 
 /// The process was asked to stop.

@@ -149,8 +149,8 @@ pub fn methods_of(path: &str) -> String {
     methods.join(",")
 }
 
-/// The whole API.
-pub fn router(api: Api) -> Router {
+/// The whole API, and `beside` it what has a guard of its own.
+pub fn router(api: Api, beside: Router) -> Router {
     let limit = api.body_limit;
     routes_with(ROUTES, BodyKind::Json)
         .layer(DefaultBodyLimit::max(limit))
@@ -159,6 +159,7 @@ pub fn router(api: Api) -> Router {
         .merge(routes_with(ROUTES, BodyKind::Stream).layer(DefaultBodyLimit::max(MAX_UPLOAD_CHUNK)))
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::guard))
         .merge(dashboard::router(&api))
+        .merge(beside.with_state(()))
         .fallback(server::unknown_route)
         .layer(middleware::map_response(server::finish))
         .with_state(api)

@@ -1,6 +1,7 @@
 //! The listener of the API, and what all answers have in common.
 
 use axum::{
+    Router,
     extract::{Request, State, connect_info::Connected},
     http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -16,14 +17,15 @@ use super::{
     routes,
 };
 
-/// Serves until the process stops; open streams end with it.
-pub async fn serve<L>(listener: L, api: Api) -> std::io::Result<()>
+/// Serves until the process stops; open streams end with it. `beside` is what this listener
+/// serves besides the API.
+pub async fn serve<L>(listener: L, api: Api, beside: Router) -> std::io::Result<()>
 where
     L: Listener<Addr = Peer>,
     Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
     let stop = api.stop.clone();
-    let service = routes::router(api).into_make_service_with_connect_info::<Peer>();
+    let service = routes::router(api, beside).into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -50,3 +50,4 @@ pub use router::RouterGone;
 pub use running::{Broker, BrokerControl, BrokerFailure, StartError};
 pub use stats::BrokerStats;
 pub use topics::{MAX_PUBLIC_PAYLOAD, NoSummaries, PublishError, Publisher, Summaries, Summary};
+pub use watchdog::Echo;

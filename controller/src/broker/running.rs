@@ -27,7 +27,7 @@ use super::{
     router::{self, RouterGone},
     stats::{BrokerStats, Counters},
     topics::{Publisher, Summaries},
-    watchdog,
+    watchdog::{self, Asked, Echo},
 };
 use crate::transport::{Acceptor, Waiting};
 
@@ -76,6 +76,7 @@ pub struct Broker {
     fronts: Vec<JoinHandle<()>>,
     watchdog: JoinHandle<()>,
     links: JoinHandle<()>,
+    echo: Echo,
     failure: watch::Receiver<Option<BrokerFailure>>,
 }
 
@@ -115,7 +116,9 @@ impl Broker {
         let (failed, failure) = watch::channel(None);
         let links = tokio::spawn(report_thread(thread, failed.clone()));
         let front = tokio::spawn(front::run(Arc::clone(&shared), listener, None, stop.clone()));
-        let watchdog = tokio::spawn(report_silence(Arc::clone(&shared), address, stop.clone(), failed));
+        let (echo, asked) = Echo::new();
+        let watched = Arc::clone(&shared);
+        let watchdog = tokio::spawn(report_silence(watched, address, asked, stop.clone(), failed));
         info!(%address, "MQTT broker listens");
         Ok(Self {
             shared,
@@ -124,6 +127,7 @@ impl Broker {
             fronts: vec![front],
             watchdog,
             links,
+            echo,
             failure,
         })
     }
@@ -152,6 +156,11 @@ impl Broker {
             interest: Arc::clone(&self.shared.interest),
             counters: Arc::clone(&self.shared.counters),
         }
+    }
+
+    /// Shows on demand that the whole broker works.
+    pub fn echo(&self) -> Echo {
+        self.echo.clone()
     }
 
     /// A handle that closes connections and reads counters.
@@ -242,10 +251,11 @@ async fn report_thread(
 async fn report_silence(
     shared: Arc<Shared>,
     address: SocketAddr,
+    asked: Asked,
     stop: CancellationToken,
     failed: watch::Sender<Option<BrokerFailure>>,
 ) {
-    let probing = watchdog::run(shared, address, stop.clone());
+    let probing = watchdog::run(shared, address, asked, stop.clone());
     let answered = tokio::select! {
         () = stop.cancelled() => true,
         answered = probing => answered,

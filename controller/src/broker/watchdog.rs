@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     net::{TcpSocket, TcpStream},
+    sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,29 @@ pub(super) const PROBE_USER: &str = "agentd-watchdog";
 /// Probes in a row that may stay unanswered.
 const MISSES: u32 = 2;
 
+/// Questions that wait for a probe.
+const ASKED: usize = 4;
+
+/// Has a message sent through the whole broker when it is wanted.
+#[derive(Clone, Debug)]
+pub struct Echo(mpsc::Sender<oneshot::Sender<()>>);
+
+/// The watchdog's end of an [`Echo`].
+pub(super) type Asked = mpsc::Receiver<oneshot::Sender<()>>;
+
+impl Echo {
+    pub(super) fn new() -> (Self, Asked) {
+        let (ask, asked) = mpsc::channel(ASKED);
+        (Self(ask), asked)
+    }
+
+    /// Whether a message of now goes through listener, login, session and router, and comes back.
+    pub async fn comes_back(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.0.send(done).await.is_ok() && answer.await.is_ok()
+    }
+}
+
 /// Why one probe did not come back.
 #[derive(Debug, thiserror::Error)]
 enum Miss {
@@ -44,15 +68,26 @@ enum Miss {
     Unexpected(Box<Packet>),
 }
 
-/// Probes until `stop`; returns `false` when the broker stays silent.
-pub(super) async fn run(shared: Arc<Shared>, address: SocketAddr, stop: CancellationToken) -> bool {
+/// Probes until `stop`, and whenever it is asked; returns `false` when the broker stays silent.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    mut asked: Asked,
+    stop: CancellationToken,
+) -> bool {
     let every = shared.config.probe_every;
     let (mut probe, mut misses, mut number) = (None, 0, 0_u64);
+    let mut asker: Option<oneshot::Sender<()>> = None;
     loop {
         number += 1;
         match timeout(every, beat(&shared, address, probe.take(), number)).await {
-            Ok(Ok(alive)) => (probe, misses) = (Some(alive), 0),
+            Ok(Ok(alive)) => {
+                (probe, misses) = (Some(alive), 0);
+                // who gave up meanwhile does not want the answer
+                let _ = asker.take().map(|asker| asker.send(()));
+            }
             failed => {
+                asker = None;
                 let reason = failed.map_or(Miss::TimedOut, |beat| beat.err().unwrap_or(Miss::TimedOut));
                 misses += 1;
                 warn!("the broker did not answer probe {number} ({misses} of {MISSES}): {reason}");
@@ -64,6 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, address: SocketAddr, stop: Cancella
         tokio::select! {
             () = stop.cancelled() => return true,
             () = sleep(every) => {}
+            Some(question) = asked.recv() => asker = Some(question),
         }
     }
 }

@@ -8,6 +8,8 @@ use super::StateError;
 pub const EPOCH: &str = "epoch";
 /// Key of whether dispatch as a whole is paused.
 pub const PAUSED: &str = "paused";
+/// Key of the last time that this process was seen to work, for the service manager.
+pub const PULSE: &str = "pulse";
 /// Key of the highest number that a removed job had: numbers are never handed out again.
 pub const LAST_NUMBER: &str = "last_number";
 /// Key of the last sequence number that was removed from the event log.

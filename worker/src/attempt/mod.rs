@@ -29,7 +29,7 @@ use service::{
     clock::SharedClock,
     tasks::{OnExit, Tasks},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -63,6 +63,8 @@ pub enum Report {
     TurnSent(Box<Checkpoint>),
     /// An attempt ended.
     Ended(Box<StepResult>),
+    /// No attempt: whether the session still takes what it is told.
+    Beat(oneshot::Sender<()>),
 }
 
 /// What all attempts share.

@@ -113,7 +113,7 @@ impl Shop {
         loop {
             match self.reports.recv().await.expect("a report") {
                 Report::Ended(result) => return result,
-                Report::Progress(_) | Report::Turn(_) | Report::TurnSent(_) => {}
+                Report::Progress(_) | Report::Turn(_) | Report::TurnSent(_) | Report::Beat(_) => {}
             }
         }
     }

@@ -43,6 +43,8 @@ const REQUESTS: usize = 64;
 const INCOMING: usize = 256;
 /// A broken connection is noticed within one and a half of these.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// After this long without a turn of its loop the link is stuck.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Seconds until an attempt to connect is given up.
 const CONNECT_TIMEOUT_S: u64 = 5;
 
@@ -104,6 +106,36 @@ impl Synced {
     }
 }
 
+/// By when the link's task must have moved again: a connection says something within its keep-alive, and what
+/// waits knows how long.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    began: Instant,
+    due_ms: Arc<AtomicU64>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let progress = Self {
+            began: Instant::now(),
+            due_ms: Arc::default(),
+        };
+        progress.moved(Duration::ZERO);
+        progress
+    }
+
+    /// It moves, and may now wait this long on purpose.
+    fn moved(&self, wait: Duration) {
+        let due = self.began.elapsed() + wait + SILENCE;
+        self.due_ms.store(due.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether it should have moved by now.
+    pub fn is_overdue(&self) -> bool {
+        self.began.elapsed().as_millis() as u64 > self.due_ms.load(Ordering::Relaxed)
+    }
+}
+
 /// The task's state.
 pub struct Link {
     events: EventLoop,
@@ -113,6 +145,7 @@ pub struct Link {
     connection: watch::Sender<Connection>,
     room: Arc<Notify>,
     synced: Synced,
+    progress: Progress,
     backoff: Backoff,
     /// The last kind of trouble that was told, so that it is not told again at every try.
     told: Option<Discriminant<Wait>>,
@@ -161,10 +194,16 @@ impl Link {
             connection,
             room,
             synced,
+            progress: Progress::new(),
             backoff: Backoff::default(),
             told: None,
         };
         (link, ends)
+    }
+
+    /// Shows whether the task moves.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Polls until the client disconnects or `stop`, connecting again whenever it must.
@@ -178,11 +217,13 @@ impl Link {
                 event = self.events.poll() => event,
                 () = stop.cancelled() => return,
             };
+            self.progress.moved(Duration::ZERO);
             match event {
                 Ok(Event::Outgoing(Outgoing::Disconnect)) => return,
                 Ok(event) => self.event(event),
                 Err(error) => {
                     let wait = self.ended(&error, began.elapsed());
+                    self.progress.moved(wait);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = stop.cancelled() => return,

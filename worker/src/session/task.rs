@@ -234,6 +234,8 @@ impl Session {
                 self.attempts.ended(result.attempt);
                 self.take(Input::Ended(result));
             }
+            // who gave up meanwhile does not want the answer
+            Report::Beat(done) => drop(done.send(())),
         }
     }
 

@@ -272,6 +272,22 @@ async fn the_watchdog_barks_when_nobody_answers() {
         .expect("binds");
     let address = mute.local_addr().expect("bound");
     let stop = tokio_util::sync::CancellationToken::new();
-    let answered = watchdog::run(Arc::clone(&rig.broker.shared), address, stop);
-    assert!(!soon(answered).await);
+    let (echo, asked) = Echo::new();
+    let answered = watchdog::run(Arc::clone(&rig.broker.shared), address, asked, stop);
+    let (answered, came_back) = tokio::join!(soon(answered), soon(echo.comes_back()));
+    assert!(!answered);
+    assert!(!came_back, "silence is no answer");
+}
+
+#[tokio::test]
+async fn an_echo_comes_back_at_once() {
+    let rig = Rig::with(BrokerConfig {
+        // its own probes have no part in this
+        probe_every: Duration::from_secs(3600),
+        ..BrokerConfig::default()
+    })
+    .await;
+    for _ in 0..3 {
+        assert!(soon(rig.broker.echo().comes_back()).await);
+    }
 }
