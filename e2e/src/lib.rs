@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod lab;
 pub mod llama;
 pub mod model;
+pub mod namespace;
 pub mod repo;
 pub mod terminal;
 

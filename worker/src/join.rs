@@ -162,7 +162,7 @@ impl Plan {
             public_key: key.as_ref().map(Key::public).transpose()?,
         };
         let mut failed: Option<JoinError> = None;
-        for url in &self.token.urls {
+        for url in in_order(&self.token.urls) {
             let answer = match self.ask(url, &join).await {
                 Err(error) if error.is_of_this_address() => {
                     // that somebody else answered says more than that nobody did
@@ -198,6 +198,22 @@ impl Plan {
             None => refused(error),
         })
     }
+}
+
+/// Names before addresses: what is joined by is kept, and a name stays good when the address changes.
+fn in_order(urls: &[String]) -> Vec<&String> {
+    let mut urls: Vec<&String> = urls.iter().collect();
+    urls.sort_by_key(|url| is_address(url));
+    urls
+}
+
+/// Whether a URL has an address where a name could be.
+fn is_address(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Whether a plain URL names this machine.
@@ -283,6 +299,19 @@ mod tests {
         let mut forced = join(&good);
         forced.force = true;
         Plan::new(&forced, &folder).map(|_| ()).expect("forced");
+    }
+
+    #[test]
+    fn a_name_is_tried_before_an_address() {
+        let urls = [
+            "https://10.0.0.2:8485",
+            "https://pi.local:8485",
+            "https://[fd00::2]:8485",
+            "https://pi.lan:8485",
+        ];
+        let urls = urls.map(str::to_owned);
+        let order = in_order(&urls);
+        assert_eq!(order, [&urls[1], &urls[3], &urls[0], &urls[2]]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! form; `AGENTD_CHAOS=100` (`make chaos`) the whole, smaller numbers that many percent
 //! of it. `AGENTD_SEED` repeats the faults of a run, as far as real processes repeat.
 
+mod cable;
 mod clocks;
 mod disk;
 mod forged;
