@@ -49,6 +49,9 @@ impl Outlet for Dispatch {
             session,
             message,
         };
+        if let ToWorker::Refused(refused) = &envelope.message {
+            warn!(worker.id = %worker, "refused a worker: {}", refused.why);
+        }
         let mut sent = self.link.send(worker, &envelope);
         if let (Err(LinkError::Codec(CodecError::TooLarge(_))), ToWorker::Assign(assign)) =
             (&sent, &mut envelope.message)

@@ -48,3 +48,5 @@ mod terminal;
 mod tls;
 #[path = "parts/upgrades.rs"]
 mod upgrades;
+#[path = "parts/versions.rs"]
+mod versions;

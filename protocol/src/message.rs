@@ -63,6 +63,8 @@ pub enum ToWorker {
     Drain(Drain),
     /// A person's text for a running agent.
     Signal(Signal),
+    /// The answer to a Hello of a worker that cannot be given anything.
+    Refused(Refused),
 }
 
 /// From a worker to the controller.
@@ -260,7 +262,15 @@ pub struct Signal {
     pub text: String,
 }
 
-/// See [`FromWorker::Hello`].
+/// See [`ToWorker::Refused`]: neither a Sync nor an Assign follows in this session, but another Hello
+/// may be said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// One sentence for the worker's owner: what does not fit, and the way out.
+    pub why: String,
+}
+
+/// See [`FromWorker::Hello`]. Said in the lowest version that the worker understands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// This life of the process.

@@ -67,6 +67,11 @@ pub fn connected(controller: &str) {
     info!(controller, "connected to {controller}");
 }
 
+/// The controller has no work for this worker.
+pub fn refused(controller: &str, why: &str) {
+    error!(controller, "refused by {controller}: {why}");
+}
+
 /// The connection is gone, or does not come up.
 pub fn disconnected(broker: &str, error: &dyn fmt::Display) {
     warn!(broker, %error, "no connection to the broker at {broker}: {error}");

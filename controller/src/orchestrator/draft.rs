@@ -8,7 +8,7 @@ use protocol::{
     event::EventKind,
     id::{AttemptId, JobId, WorkerId},
     job::{JobLink, JobState, StepKey},
-    message::{Session, StepResult, ToWorker},
+    message::{Refused, Session, StepResult, ToWorker},
     step::{AttemptState, StepState},
     usage::Usage,
     worker::WorkerState,
@@ -151,6 +151,15 @@ impl Draft<'_> {
                 message,
             });
         }
+    }
+
+    /// Says why a worker gets nothing to do, in a session that is not adopted.
+    pub(super) fn refuse(&mut self, worker: WorkerId, session: Session, why: String) {
+        self.effects.push(Effect::Say {
+            worker,
+            session,
+            message: ToWorker::Refused(Refused { why }),
+        });
     }
 
     /// A job that is known to be in the world.

@@ -21,6 +21,32 @@ use super::{
 const SPREAD_FROM: usize = 20;
 /// Over how long.
 const SPREAD_MS: u64 = 5_000;
+/// The longest version of a program that is kept or said, in characters.
+const VERSION_CHARS: usize = 40;
+
+/// Why this controller has no words in common with a worker, if so.
+fn misfit(hello: &Hello) -> Option<String> {
+    let (lowest, highest) = (hello.protocol_min, hello.protocol_max);
+    if (lowest..=highest).contains(&PROTOCOL_VERSION) {
+        return None;
+    }
+    let way_out = if highest < PROTOCOL_VERSION {
+        "install the agent-worker that comes with this agentd"
+    } else {
+        "upgrade agentd first, or install the agent-worker that comes with it"
+    };
+    Some(format!(
+        "agent-worker {} speaks messages of version {lowest} to {highest}, agentd {} those of version \
+         {PROTOCOL_VERSION}: it gets no work; {way_out}",
+        version(hello),
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+/// Of the worker's program, as much of it as a version is long.
+fn version(hello: &Hello) -> String {
+    hello.version.chars().take(VERSION_CHARS).collect()
+}
 
 impl Draft<'_> {
     /// Rule 14. A repeated Hello of the current session only repeats the Sync.
@@ -37,8 +63,9 @@ impl Draft<'_> {
         if !synced && !newer {
             return Err(Refusal::StaleSession);
         }
-        if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL_VERSION) {
-            return Err(Refusal::NotApplicable);
+        if let Some(why) = misfit(&hello) {
+            self.refuse(id, session, why);
+            return Ok(());
         }
         let mut sync = Sync {
             spread_ms: if self.world.workers.len() > SPREAD_FROM {
@@ -101,7 +128,7 @@ impl Draft<'_> {
         worker.labels = hello.labels.clone();
         worker.slots = hello.slots.clamp(1, 1024);
         worker.models.clone_from(&hello.models);
-        worker.version = hello.version.chars().take(40).collect();
+        worker.version = version(hello);
         worker.load = hello.load;
         worker.last_seen_at = Some(wall);
         worker.closed = None;

@@ -118,6 +118,13 @@ pub(crate) struct ByHand {
 impl ByHand {
     /// Joins, logs in, and says hello.
     pub(crate) fn start(controller: &Controller, name: &str) -> Self {
+        let mut made = Self::enter(controller, name);
+        made.hello_with(|_| {});
+        made
+    }
+
+    /// Joins and logs in.
+    pub(crate) fn enter(controller: &Controller, name: &str) -> Self {
         let credential = join(controller, name);
         let id = credential.id.to_string();
         let secret = credential.secret.clone().expect("on loopback");
@@ -133,7 +140,6 @@ impl ByHand {
             session,
         };
         assert!(made.mqtt.subscribe(&Topic::WorkerIn(made.id()).to_string()));
-        made.hello_with(|_| {});
         made
     }
 
@@ -141,12 +147,17 @@ impl ByHand {
     pub(crate) fn hello_with(&mut self, change: impl FnOnce(&mut Hello)) -> Sync {
         let mut hello = hello();
         change(&mut hello);
-        self.session.connection += 1;
-        self.say(FromWorker::Hello(Box::new(hello)));
+        self.greet(FromWorker::Hello(Box::new(hello)));
         self.until(|message| match message {
             ToWorker::Sync(sync) => Some(*sync),
             _ => None,
         })
+    }
+
+    /// Says a hello of any shape, in a session that is newer than the one before.
+    pub(crate) fn greet(&mut self, hello: impl serde::Serialize) {
+        self.session.connection += 1;
+        self.say(hello);
     }
 
     /// Its id.
@@ -172,7 +183,7 @@ impl ByHand {
     }
 
     /// Says something where it may.
-    pub(crate) fn say(&mut self, message: FromWorker) {
+    pub(crate) fn say(&mut self, message: impl serde::Serialize) {
         let (topic, bytes) = (Topic::WorkerOut(self.id()).to_string(), self.packed(message));
         self.mqtt.publish(&topic, false, bytes);
     }

@@ -374,7 +374,7 @@ impl SimWorker {
                 };
                 life.pending.push((soon, input));
             }
-            Effect::Epoch(_) | Effect::ResumeLog(..) | Effect::Ignored(_) => {}
+            Effect::Epoch(_) | Effect::ResumeLog(..) | Effect::Refused(_) | Effect::Ignored(_) => {}
         }
     }
 

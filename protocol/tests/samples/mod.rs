@@ -12,8 +12,8 @@ use agentd_protocol::{
     label::Labels,
     message::{
         Accept, Ack, AckVerdict, Assign, Bye, Cancel, CancelReason, Checkpoint, Drain, FromWorker, Hello,
-        Lease, PROTOCOL_VERSION, Probe, Progress, Reject, RejectReason, Renew, RunningAttempt, Session,
-        Signal, StepResult, Sync, ToWorker,
+        Lease, PROTOCOL_VERSION, Probe, Progress, Refused, Reject, RejectReason, Renew, RunningAttempt,
+        Session, Signal, StepResult, Sync, ToWorker,
     },
     model::{Candidate, Price, ReachableModel},
     sandbox::SandboxLevel,
@@ -115,6 +115,12 @@ fn to_worker() -> Vec<(&'static str, ToWorker)> {
                 text: "use the other table".into(),
             }),
         ),
+        (
+            "refused",
+            ToWorker::Refused(Refused {
+                why: "agent-worker 0.0.9 is too old for agentd 0.1.0".into(),
+            }),
+        ),
     ]);
     for (name, message) in &samples {
         let kind = match message {
@@ -126,6 +132,7 @@ fn to_worker() -> Vec<(&'static str, ToWorker)> {
             ToWorker::Sync(_) => "sync",
             ToWorker::Drain(_) => "drain",
             ToWorker::Signal(_) => "signal",
+            ToWorker::Refused(_) => "refused",
         };
         assert!(name.starts_with(kind), "{name} is a {kind}");
     }

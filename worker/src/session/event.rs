@@ -128,6 +128,8 @@ pub enum Effect {
         /// Largest log of a step, in bytes.
         log_bytes: u64,
     },
+    /// The Hello was refused, for this reason.
+    Refused(String),
     /// A higher epoch was seen.
     Epoch(u64),
     /// Say this.

@@ -193,6 +193,9 @@ impl Machine {
             ToWorker::Sync(sync) => self.sync(*sync),
             ToWorker::Drain(drain) => self.drain(drain),
             ToWorker::Signal(_) => ignored(Ignored::Unsupported),
+            // the next Hello asks again: one of the two may be another version by then
+            ToWorker::Refused(_) if self.is_synced() => ignored(Ignored::NotApplicable),
+            ToWorker::Refused(refused) => vec![Effect::Refused(refused.why)],
         });
         effects
     }

@@ -88,6 +88,7 @@ pub struct Session {
     began: Instant,
     pending: FuturesUnordered<BoxFuture<'static, Option<Input>>>,
     hello: Option<(Instant, Duration)>,
+    refused: Option<String>,
     renew_at: Instant,
     stopping: Option<Instant>,
 }
@@ -114,6 +115,7 @@ impl Session {
             began: now,
             pending: FuturesUnordered::new(),
             hello: None,
+            refused: None,
             renew_at: now,
             stopping: None,
         }
@@ -259,6 +261,7 @@ impl Session {
                 spread_ms,
                 log_bytes,
             } => self.now_synced(epoch, spread_ms, log_bytes),
+            Effect::Refused(why) => self.refused(why),
             Effect::Epoch(epoch) => self.outbox.set_epoch(epoch),
             Effect::Say(message) => {
                 if let FromWorker::Reject(reject) = &message {
@@ -287,10 +290,19 @@ impl Session {
         }
     }
 
+    /// Tells each reason once, until another is given or the controller takes this worker.
+    fn refused(&mut self, why: String) {
+        if self.refused.as_ref() != Some(&why) {
+            telemetry::refused(&self.controller, &why);
+            self.refused = Some(why);
+        }
+    }
+
     fn now_synced(&mut self, epoch: u64, spread_ms: u64, log_bytes: u64) {
         if self.hello.take().is_some() {
             telemetry::connected(&self.controller);
         }
+        self.refused = None;
         self.synced.set(epoch);
         self.attempts.set_log_bytes(log_bytes);
         let spread = Duration::from_millis(spread_ms).mul_f64(rand::random());

@@ -13,8 +13,8 @@ use protocol::{
     id::{AttemptId, BootId, JobId, MessageId, WorkerId},
     job::{JobLink, StepKey},
     message::{
-        Ack, AckVerdict, Assign, FromWorker, Hello, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, StepResult, Sync,
-        ToWorker,
+        Ack, AckVerdict, Assign, FromWorker, Hello, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Refused, StepResult,
+        Sync, ToWorker,
     },
     spec::{Command, StepSpec, Work},
     step::Outcome,
@@ -138,7 +138,7 @@ impl Peer {
         }
     }
 
-    async fn say(&mut self, message: ToWorker) {
+    async fn say(&mut self, message: impl serde::Serialize) {
         let payload = codec::encode(&Envelope {
             v: PROTOCOL_VERSION,
             id: MessageId::new(),
@@ -354,6 +354,114 @@ async fn broken_bytes_and_unknown_kinds_are_dropped_and_the_worker_goes_on() {
         publish.pkid = 9;
         peer.write(|out| publish.write(out)).await;
     }
+    let attempt = AttemptId::new();
+    peer.say(assign(attempt)).await;
+    assert_eq!(peer.hear_result().await.attempt, attempt);
+    worker.stop.cancel();
+    worker.tasks.drain(PATIENCE).await;
+}
+
+/// What a controller says that knows no field but those without which no version can do, and one
+/// that no version has.
+#[derive(serde::Serialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+enum Lean {
+    Sync {
+        resume: Vec<AttemptId>,
+        mood: &'static str,
+    },
+    Assign {
+        job: JobLink,
+        step: StepKey,
+        attempt: AttemptId,
+        number: u32,
+        spec: LeanSpec,
+        timeout_ms: u64,
+        lease_ms: u64,
+        grace_ms: u64,
+        cancel_grace_ms: u64,
+        mood: &'static str,
+    },
+    Ack {
+        attempt: AttemptId,
+        verdict: AckVerdict,
+        mood: &'static str,
+    },
+}
+
+#[derive(serde::Serialize)]
+struct LeanSpec {
+    title: &'static str,
+    work: Work,
+    mood: &'static str,
+}
+
+fn lean_assign(attempt: AttemptId) -> Lean {
+    let mood = "good";
+    Lean::Assign {
+        job: JobLink {
+            number: 7,
+            id: JobId::new(),
+        },
+        step: StepKey::top("run"),
+        attempt,
+        number: 1,
+        spec: LeanSpec {
+            title: "a job",
+            work: Work::Run(Command::Argv(vec![])),
+            mood,
+        },
+        timeout_ms: 60_000,
+        lease_ms: 45_000,
+        grace_ms: 120_000,
+        cancel_grace_ms: 1_000,
+        mood,
+    }
+}
+
+#[tokio::test]
+async fn a_controller_with_fewer_fields_and_others_gets_a_whole_job() {
+    let (listener, port) = listen().await;
+    let worker = Worker::start(port);
+    let (mut peer, _, hello) = Peer::accept(&listener, worker.id).await;
+    assert!((hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL_VERSION));
+    let mood = "good";
+    peer.say(Lean::Sync { resume: vec![], mood }).await;
+    let (first, second) = (AttemptId::new(), AttemptId::new());
+    for attempt in [first, second] {
+        peer.say(lean_assign(attempt)).await;
+        let result = peer.hear_result().await;
+        assert_eq!((result.attempt, result.outcome), (attempt, Outcome::Ok));
+        let verdict = AckVerdict::Applied;
+        let ack = Lean::Ack {
+            attempt,
+            verdict,
+            mood,
+        };
+        if attempt == first {
+            peer.say(ack).await;
+        }
+    }
+    drop(peer);
+    let (.., hello) = Peer::accept(&listener, worker.id).await;
+    assert_eq!(
+        hello.unsent,
+        vec![(second, Outcome::Ok)],
+        "the Ack was understood"
+    );
+    worker.stop.cancel();
+    worker.tasks.drain(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_refused_hello_is_said_again_until_a_sync_comes() {
+    let (listener, port) = listen().await;
+    let worker = Worker::start(port);
+    let (mut peer, ..) = Peer::accept(&listener, worker.id).await;
+    let why = "agent-worker 0.1.0 is too old".to_owned();
+    peer.say(ToWorker::Refused(Refused { why })).await;
+    assert!(matches!(peer.hear().await, FromWorker::Hello(_)), "it asks again");
+    peer.say(ToWorker::Sync(Box::default())).await;
     let attempt = AttemptId::new();
     peer.say(assign(attempt)).await;
     assert_eq!(peer.hear_result().await.attempt, attempt);

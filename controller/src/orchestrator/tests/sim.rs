@@ -472,5 +472,6 @@ fn short(effect: &Effect) -> String {
         ),
         ToWorker::Drain(_) => "drain".to_owned(),
         ToWorker::Signal(_) => "signal".to_owned(),
+        ToWorker::Refused(_) => "refused".to_owned(),
     }
 }

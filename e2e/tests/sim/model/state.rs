@@ -291,7 +291,9 @@ impl State {
                     ToWorker::Probe(probe) => !over(&probe.attempt),
                     ToWorker::Ack(ack) => !over(&ack.attempt),
                     ToWorker::Lease(_) => false,
-                    ToWorker::Sync(_) | ToWorker::Drain(_) | ToWorker::Signal(_) => true,
+                    ToWorker::Sync(_) | ToWorker::Drain(_) | ToWorker::Signal(_) | ToWorker::Refused(_) => {
+                        true
+                    }
                 }
             }
             Packet::Up(_, session, message) => {
