@@ -43,6 +43,21 @@ pub enum Command {
     UndoUpgrade,
     /// Check that the audit log of a state folder is whole
     VerifyAudit,
+    /// Delete the state: jobs, logs, artifacts, tokens, the certificate authority
+    Reset(Removal),
+    /// Delete the state, this program and the unit that starts it
+    Uninstall(Removal),
+}
+
+/// How to delete
+#[derive(Debug, Args)]
+pub struct Removal {
+    /// Say what would go and what would stay, and end.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
 }
 
 /// Make a state folder from a backup of `agentctl backup`

@@ -25,6 +25,7 @@ pub mod plausible;
 pub mod public;
 pub mod pulse;
 pub mod queue;
+pub mod removal;
 pub mod retention;
 pub mod seal;
 pub mod state;

@@ -1,12 +1,17 @@
 //! `agentd`: parse, build, say what was bound, wait for a signal, drain.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use controller::{
     app, backup,
-    cli::{Cli, Command, Restore},
+    cli::{Cli, Command, Removal, Restore},
     config::Config,
+    removal::Plan,
     state::audit,
 };
 use service::clock::{Clock, SystemClock};
@@ -56,6 +61,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Restore(wanted)) => return restore(wanted, config.state_dir.as_deref()),
         Some(Command::UndoUpgrade) => return undo_upgrade(config.state_dir.as_deref()),
         Some(Command::VerifyAudit) => return verify_audit(config.state_dir.as_deref()),
+        Some(Command::Reset(how)) => {
+            let folder = service::state_dir::locate("agentd", config.state_dir.as_deref())?;
+            return remove(Plan::reset(&folder)?, how);
+        }
+        Some(Command::Uninstall(how)) => {
+            let folder = service::state_dir::locate("agentd", config.state_dir.as_deref())?;
+            return remove(Plan::uninstall(&folder, &std::env::current_exe()?)?, how);
+        }
         None => {}
     }
     service::tasks::end_process_on_panic();
@@ -65,6 +78,40 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(app::run(config, layers.print()))
+}
+
+/// Shows a plan, asks, and carries it out.
+fn remove(plan: Plan, how: &Removal) -> anyhow::Result<()> {
+    let mut said = std::io::stderr();
+    for (path, bytes) in &plan.goes {
+        writeln!(said, "goes:  {} ({bytes} bytes)", path.display())?;
+    }
+    for path in &plan.stays {
+        writeln!(said, "stays: {} (agentd has not made it)", path.display())?;
+    }
+    writeln!(said, "stays: the configuration, and the state of workers")?;
+    let bytes = plan.bytes();
+    if how.dry_run {
+        writeln!(said, "{bytes} bytes would be deleted; nothing was")?;
+        return Ok(());
+    }
+    if !how.yes {
+        anyhow::ensure!(
+            std::io::stdin().is_terminal(),
+            "nothing was deleted: there is nobody to ask; add --yes"
+        );
+        write!(
+            said,
+            "Jobs, tokens and the certificate authority cannot be brought back, and every worker must join \
+             anew. Type `yes` to delete {bytes} bytes: "
+        )?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        anyhow::ensure!(answer.trim() == "yes", "nothing was deleted");
+    }
+    plan.carry_out()?;
+    writeln!(said, "deleted {bytes} bytes")?;
+    Ok(())
 }
 
 fn verify_audit(folder: Option<&Path>) -> anyhow::Result<()> {

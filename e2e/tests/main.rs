@@ -18,6 +18,8 @@ mod dashboard;
 mod foreign;
 #[path = "parts/implement.rs"]
 mod implement;
+#[path = "parts/installing.rs"]
+mod installing;
 #[path = "parts/joining.rs"]
 mod joining;
 #[path = "parts/keeping.rs"]

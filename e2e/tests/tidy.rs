@@ -355,3 +355,27 @@ fn every_migration_has_a_sample() {
     }
     assert!(count > 0, "no migrations found");
 }
+
+/// The lines of a document's shell blocks that carry neither mark.
+fn unmarked(document: &str) -> Vec<&str> {
+    let mut in_block = false;
+    let mut found = vec![];
+    for line in document.lines() {
+        match line.trim() {
+            "```sh" => in_block = true,
+            "```" => in_block = false,
+            command if in_block && !command.is_empty() && !command.contains(['✓', '✗']) => {
+                found.push(command);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_of_the_installation_says_whether_a_test_runs_it() {
+    let text = fs::read_to_string(root().join("deploy/README.md")).expect("readable");
+    assert_eq!(unmarked(&text), Vec::<&str>::new());
+    assert_eq!(unmarked("```sh\na # ✓\nb\n```\nc\n"), ["b"]);
+}
