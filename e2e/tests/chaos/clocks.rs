@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Where Debian has it.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+pub(crate) const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 #[test]
 fn a_wall_clock_that_jumps_costs_no_lease_and_no_job() {

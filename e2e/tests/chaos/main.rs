@@ -11,6 +11,7 @@ mod disk;
 mod forged;
 mod frozen;
 mod history;
+mod idle;
 mod kills;
 mod network;
 mod orphans;
