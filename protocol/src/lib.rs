@@ -10,6 +10,7 @@ pub mod codec;
 pub mod documents;
 pub mod duration;
 pub mod event;
+pub mod guard;
 pub mod http;
 pub mod id;
 pub mod job;

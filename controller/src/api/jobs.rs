@@ -204,6 +204,8 @@ pub(crate) async fn explained(api: &Api, job: &OfJob) -> ApiResult<Why> {
     Ok(Why {
         state: job.state,
         summary: format!("job {} has ended: it {}{reason}", job.number, ended_as(job.state)),
+        guard: None,
+        hint: None,
         steps: vec![],
     })
 }

@@ -16,7 +16,7 @@ use crate::workflow::model::OnLost;
 use super::{draft::Draft, event::Refusal, timers::Timer, world::Step};
 
 /// How often an offer is said before it counts as lost (rule 3: twice again).
-const OFFERS: u8 = 3;
+pub(super) const OFFERS: u8 = 3;
 /// How long a worker is not offered a step that it refused or failed by its own fault (rules 5, 9).
 const EXCLUDED_MS: u64 = 60_000;
 

@@ -16,7 +16,8 @@ use crate::workflow::model::{StepDef, StepKind};
 
 use super::{
     draft::Draft,
-    models, spec,
+    models::{self, NoModel},
+    spec,
     timers::Timer,
     world::{Attempt, Job, Step, Worker, World},
 };
@@ -54,7 +55,7 @@ pub enum Lack {
         bubblewrap: bool,
     },
     /// A model.
-    Model(String),
+    Model(NoModel),
     /// It refused or failed the step by its own fault a moment ago.
     Excluded {
         /// For how much longer.
@@ -99,7 +100,7 @@ impl fmt::Display for Lack {
                     " (there: sudo apt install bubblewrap, then restart agent-worker)"
                 })
             }
-            Self::Model(why) => f.write_str(why),
+            Self::Model(why) => write!(f, "{why}"),
             Self::Excluded { for_ms } => {
                 write!(
                     f,
@@ -137,7 +138,7 @@ pub fn lacks(world: &World, job: &Job, step: &Step, worker: &Worker, now_mono: u
     if matches!(def.kind, StepKind::Agent { .. })
         && let Err(why) = models::candidates(&world.models, def, worker)
     {
-        return Some(Lack::Model(why.to_string()));
+        return Some(Lack::Model(why));
     }
     let excluded = step
         .excluded

@@ -7,3 +7,4 @@ mod late;
 mod revival;
 mod rules;
 pub(crate) mod sim;
+mod why;

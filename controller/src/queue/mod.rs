@@ -65,6 +65,38 @@ fn free_slots(world: &World) -> u32 {
         .sum()
 }
 
+/// What keeps all steps of a job from being offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold<'a> {
+    /// A person stopped dispatch as a whole.
+    Paused,
+    /// The job was stopped until a person decides.
+    Parked,
+    /// As many jobs of its concurrency group as may have begun and not ended.
+    GroupFull {
+        /// The group.
+        group: &'a str,
+        /// How many jobs it lets run at once.
+        max: u32,
+    },
+}
+
+/// Rule 2's guards of the job as a whole; the first unmet one.
+pub fn held<'a>(world: &World, job: &'a Job) -> Option<Hold<'a>> {
+    if job.state == JobState::Parked {
+        return Some(Hold::Parked);
+    }
+    if world.paused {
+        return Some(Hold::Paused);
+    }
+    match (&job.group, &job.workflow.concurrency, job.started_at) {
+        (Some(group), Some(rule), None) if group_running(world, group, job.id) >= rule.max => {
+            Some(Hold::GroupFull { group, max: rule.max })
+        }
+        _ => None,
+    }
+}
+
 /// Jobs of a group that have begun and not ended.
 pub fn group_running(world: &World, group: &str, except: JobId) -> u32 {
     let counts = |job: &&Job| {
@@ -79,13 +111,7 @@ pub fn group_running(world: &World, group: &str, except: JobId) -> u32 {
 impl Draft<'_> {
     /// Whether the job as a whole may have a step offered now: rule 2's guards, and rule 16.
     fn may_dispatch(&mut self, id: JobId) -> bool {
-        let job = &self.world.jobs[&id];
-        if job.state == JobState::Parked {
-            return false;
-        }
-        if let (Some(group), Some(rule), None) = (&job.group, &job.workflow.concurrency, job.started_at)
-            && group_running(self.world, group, id) >= rule.max
-        {
+        if held(self.world, &self.world.jobs[&id]).is_some() {
             return false;
         }
         self.is_within_budget(id) || self.world.jobs[&id].cancel_requested

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Why {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
 }
 
@@ -36,6 +37,9 @@ impl Why {
 
 fn human(answer: &Answer, style: Style) -> Vec<String> {
     let mut lines = vec![one_line(&answer.summary)];
+    if let Some(hint) = &answer.hint {
+        lines.push(format!("  hint    {}", one_line(hint)));
+    }
     lines.extend(answer.steps.iter().flat_map(|step| step_lines(step, style)));
     lines
 }
@@ -71,6 +75,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use protocol::{
+        guard::Guard,
         http::jobs::WhyWorker,
         job::{JobState, StepKey},
         label::Requires,
@@ -84,14 +89,19 @@ mod tests {
         let answer = Answer {
             state: JobState::Running,
             summary: "one step waits for a worker that does not exist".into(),
+            guard: None,
+            hint: None,
             steps: vec![WhyStep {
                 step: StepKey::top("check"),
                 state: StepState::Ready,
                 reason: "no worker has every label that it requires".into(),
+                guard: Some(Guard::Labels),
                 requires: Requires(BTreeMap::from([("gpu".into(), "yes".into())])),
                 workers: vec![WhyWorker {
                     worker: "pi-1".into(),
                     lacks: "lacks gpu=yes".into(),
+                    guard: Some(Guard::Labels),
+                    hint: None,
                 }],
                 can_ever_run: false,
                 hint: Some("add the label to a worker: `labels: {gpu: yes}`".into()),

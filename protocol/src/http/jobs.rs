@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Empty, Endpoint, Method, Page, approvals::ApprovalView, encode, query};
 use crate::{
     artifact::ArtifactRef,
+    guard::Guard,
     id::{AttemptId, JobId, JobNumber, JobRef},
     job::{JobState, StepKey},
     label::Requires,
@@ -378,6 +379,12 @@ pub struct Why {
     pub state: JobState,
     /// One sentence for the whole job.
     pub summary: String,
+    /// What keeps the job as a whole.
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    /// What would change that.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Each step that has not ended and what it waits for.
     pub steps: Vec<WhyStep>,
 }
@@ -391,6 +398,9 @@ pub struct WhyStep {
     pub state: StepState,
     /// One sentence.
     pub reason: String,
+    /// The condition that is not met; with several workers, the one that comes nearest.
+    #[serde(default)]
+    pub guard: Option<Guard>,
     /// What it requires of a worker.
     #[serde(default)]
     pub requires: Requires,
@@ -411,6 +421,12 @@ pub struct WhyWorker {
     pub worker: String,
     /// Such as `lacks tool=cargo`, `offline`, `no free slot (2 of 2 in use)`.
     pub lacks: String,
+    /// The condition that is not met.
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    /// What would change it.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// The answer of a call that only confirms.

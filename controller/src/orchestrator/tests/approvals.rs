@@ -15,7 +15,7 @@ use crate::orchestrator::{
     why,
 };
 
-const ASKS: &str = r"
+pub(super) const ASKS: &str = r"
 api: agentd/v1
 name: asks
 steps:

@@ -71,7 +71,7 @@ fn a_job_that_is_parked_in_its_closing_steps_can_be_cancelled() {
     assert_eq!(sim.job(job).state, JobState::Cancelled);
 }
 
-fn grouped(on_conflict: &str) -> String {
+pub(super) fn grouped(on_conflict: &str) -> String {
     CLOSING.replace(
         "name: closing",
         &format!("name: closing\nconcurrency: {{group: g, max: 1, on_conflict: {on_conflict}}}"),
@@ -115,7 +115,7 @@ steps:
   after: {needs: [plan], run: [after]}
 ";
 
-fn spent(on_exceed: &str) -> (Sim, protocol::id::JobId) {
+pub(super) fn spent(on_exceed: &str) -> (Sim, protocol::id::JobId) {
     let mut sim = Sim::new(1);
     let worker = sim.joined("w1", 4);
     let mut says = hello(4);
