@@ -8,7 +8,7 @@ use crate::{
     commands::{
         apply, approve, artifacts, audit, backup, cancel, completion, context, dashboard, demo, diff, doctor,
         explain, login, logs, ps, reject, report, resume, retry, run, salvage, secrets, show, status, submit,
-        tokens, wait, watch, why, workers, workflows,
+        tokens, top, wait, watch, why, workers, workflows,
     },
     error::CliError,
     exit::Exit,
@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Show the controller at a glance
     Status(status::Status),
+    /// Jobs, workers and logs on one screen
+    Top(top::TopCommand),
     /// Print a link that logs a browser into the dashboard
     Dashboard(dashboard::Dashboard),
     /// Check everything that a job needs
@@ -174,6 +176,7 @@ impl Command {
             Self::Audit(command) => command.run(session).await,
             Self::Backup(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
+            Self::Top(command) => command.run(session).await,
             Self::Dashboard(command) => command.run(session).await,
             Self::Doctor(command) => command.run(session).await,
             Self::Login(command) => command.run(session).await,

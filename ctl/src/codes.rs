@@ -58,7 +58,7 @@ codes! {
         "Name it: `agentctl login URL --fingerprint SHA256`, as `agentd` logs it at its start.";
     InvalidUrl = "invalid_url", Usage:
         "The address of the controller is not an http or https URL.",
-        "Write it as `http://HOST:PORT`, such as `http://127.0.0.1:8484`.";
+        "Write it as `http://HOST:PORT`, such as in `agentctl login http://127.0.0.1:8484`.";
     ContextFile = "context_file", Failed:
         "The file with the stored controllers cannot be read or written.",
         "Mend or remove the file that the message names; `agentctl login URL` writes it anew.";
@@ -67,13 +67,16 @@ codes! {
         "`agentctl context list` shows the names.";
     InvalidArgument = "invalid_argument", Usage:
         "An argument has a value that cannot be.",
-        "Follow the hint; `--help` shows what each command takes.";
+        "Follow the hint; `agentctl --help` lists the commands, and `--help` after one shows what it takes.";
     TokenNeeded = "token_needed", Usage:
         "A token is needed and there is no terminal to ask for it.",
         "Pipe it in: `agentctl login URL --token-stdin < token-file`.";
+    TerminalNeeded = "terminal_needed", Usage:
+        "The command draws on the whole terminal, and there is none, or one that cannot be drawn on.",
+        "`agentctl ps`, `agentctl workers` and `agentctl logs JOB` print the same once.";
     UnreadableFile = "unreadable_file", Failed:
         "A file on this machine cannot be read or written.",
-        "Check its path and permissions.";
+        "Check its path and permissions; `agentctl doctor` checks the files that every command needs.";
     NoSuchJob = "no_such_job", NotFound:
         "`@last` or `@failed` names no job, because there is none.",
         "`agentctl ps` lists the jobs.";
@@ -88,10 +91,10 @@ codes! {
         "Name one: `agentctl approve JOB STEP`.";
     GitMissing = "git_missing", Failed:
         "The program `git` was not found.",
-        "Install git; agentctl uses it to read repositories.";
+        "Install git, with which agentctl reads repositories; `agentctl doctor` then finds it.";
     GitFailed = "git_failed", Failed:
         "A git command on this machine failed.",
-        "The cause is git's own message; run the command that it names by hand to look closer.";
+        "The cause is git's own message; `git status` in that folder, or the command that is named, looks closer.";
     NotARepository = "not_a_repository", Usage:
         "The folder is not inside a git repository.",
         "Go to one, name one with `--repo PATH|URL`, or make one with `git init` and a first commit.";
@@ -103,7 +106,7 @@ codes! {
         "`git branch --all` and `git tag` list the names; in a shallow clone, `git fetch --unshallow` brings the rest.";
     MissingBase = "missing_base", Failed:
         "The repository here lacks the commit that the job started from, so its branch cannot be made.",
-        "Run it in the clone that the job was submitted from, or fetch that commit first.";
+        "Run it in the clone that the job was submitted from, or fetch that commit first: `git fetch --all`.";
     BranchDiffers = "branch_differs", Failed:
         "The branch exists already with commits that are not the job's.",
         "Rename it, or replace it with `agentctl apply JOB --force`.";
@@ -112,7 +115,7 @@ codes! {
         "`agentctl show JOB` says how far it is; `agentctl artifacts JOB` lists what there is.";
     UploadFailed = "upload_failed", Failed:
         "The controller did not take the bundle of the repository.",
-        "Try again: the upload goes on where it stopped.";
+        "Try again: the upload goes on where it stopped; `agentctl doctor` checks the way to the controller.";
     TimeoutPassed = "timeout_passed", TimedOut:
         "The time given with `--timeout` passed; the job goes on.",
         "`agentctl watch JOB` looks on, `agentctl cancel JOB` stops it.";
@@ -127,10 +130,10 @@ codes! {
         "`agentctl explain` alone lists every code.";
     DemoFailed = "demo_failed", Failed:
         "The demonstration did not come to its end.",
-        "The hint names the folder with the logs of its processes.";
+        "The hint names the folder with the logs of its processes; `agentctl demo` tries again.";
     Io = "io", Failed:
         "Reading or writing failed on this machine.",
-        "The cause is the system's own message.";
+        "The cause is the system's own message; `agentctl doctor` checks disk and files.";
 }
 
 #[cfg(test)]

@@ -94,6 +94,13 @@ impl CliError {
         self.reader_gone
     }
 
+    /// The hint, or the command that knows more about the code.
+    fn way_out(&self) -> String {
+        self.hint
+            .clone()
+            .unwrap_or_else(|| format!("`agentctl explain {}` says what to do", self.code()))
+    }
+
     /// The lines for people.
     pub(crate) fn render(&self, style: Style) -> String {
         let head = style.paint(&format!("error[{}]:", self.code()), Tone::Bad);
@@ -103,10 +110,8 @@ impl CliError {
             let indented = clean(cause).trim_end().replace('\n', "\n         ");
             text.push_str(&format!("\n{label} {indented}"));
         }
-        if let Some(hint) = &self.hint {
-            let label = style.paint("  hint: ", Tone::Dim);
-            text.push_str(&format!("\n{label} {}", clean(hint)));
-        }
+        let label = style.paint("  hint: ", Tone::Dim);
+        text.push_str(&format!("\n{label} {}", clean(&self.way_out())));
         text
     }
 
@@ -118,7 +123,7 @@ impl CliError {
                 "code": self.code(),
                 "message": self.sentence,
                 "cause": self.cause,
-                "hint": self.hint,
+                "hint": self.way_out(),
                 "exit": self.exit() as u8,
             },
         })

@@ -38,6 +38,22 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Every exit code.
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::JobFailed,
+        Self::NotAuthorised,
+        Self::NotFound,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::WaitsForPerson,
+        Self::Cancelled,
+        Self::BudgetSpent,
+        Self::Interrupted,
+    ];
+
     /// What a job that does not go on by itself says; `None` while it does.
     pub(crate) fn of_job(job: &JobView) -> Option<Self> {
         let any = |state| job.steps.iter().any(|step| step.state == state);

@@ -201,6 +201,7 @@ mod tests {
         insta::assert_snapshot!(said(&["task=@/nonexistent/file"]), @r"
         error[unreadable_file]: cannot read /nonexistent/file
           cause: No such file or directory (os error 2)
+          hint:  `agentctl explain unreadable_file` says what to do
         ");
         insta::assert_snapshot!("task".parse::<Input>().expect_err("no ="), @"expected NAME=TEXT, NAME=@FILE or NAME:=JSON");
         insta::assert_snapshot!("task:={".parse::<Input>().expect_err("no JSON"), @"is not JSON: EOF while parsing an object at line 1 column 1");

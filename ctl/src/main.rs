@@ -5,22 +5,30 @@ mod client;
 mod codes;
 mod commands;
 mod context;
+#[cfg(test)]
+mod documented;
 mod error;
 mod exit;
 mod follow;
 mod input;
 mod job;
+mod live;
 mod output;
 mod repo;
 mod session;
 mod sse;
 mod unseen;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 
-use crate::{cli::Cli, error::CliError, exit::Exit, session::Session};
+use crate::{cli::Cli, commands::completion, error::CliError, exit::Exit, session::Session};
 
 fn main() -> Exit {
+    // a shell asks what could come next: answers and ends
+    CompleteEnv::with_factory(Cli::command)
+        .var(completion::ASKS)
+        .complete();
     let cli = Cli::parse();
     let session = Session::new(cli.global);
     let result = start().and_then(|runtime| runtime.block_on(cli.command.run(&session)));

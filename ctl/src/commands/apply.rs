@@ -22,6 +22,7 @@ pub(super) const BUNDLE: &str = "bundle";
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// The repository; by default the one around the current folder
     #[arg(long, value_name = "PATH", default_value = ".")]

@@ -31,6 +31,7 @@ pub(crate) struct Approve {
 #[derive(Debug, Args)]
 pub(crate) struct DecisionArgs {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// The step; may be left out if only one waits
     step: Option<StepKey>,

@@ -54,6 +54,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Get {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// `STEP/NAME`, or `patch`, `bundle`, `report`
     name: String,

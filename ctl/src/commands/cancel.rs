@@ -9,6 +9,7 @@ use crate::{error::CliError, exit::Exit, job::JobName, session::Session};
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
 }
 

@@ -24,6 +24,7 @@ pub(crate) const PATCH: &str = "patch";
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
 }
 

@@ -1,6 +1,8 @@
 //! `agentctl doctor`: everything that a new user gets wrong, and the command
 //! that repairs it.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -17,15 +19,23 @@ use crate::{
 };
 
 mod checks;
+mod mend;
 
 /// Check everything that a job needs
 #[derive(Debug, Args)]
-pub(crate) struct Doctor {}
+pub(crate) struct Doctor {
+    /// Mend what can be mended without harm, and look again; says what it did
+    #[arg(long)]
+    fix: bool,
+}
 
 impl Doctor {
     /// Does it.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, CliError> {
-        let report = examine(session).await;
+        let mut report = examine(session).await;
+        if self.fix && mend::all(session, &report).await? {
+            report = examine(session).await;
+        }
         session
             .out
             .one(&report, report.verdict(), |stream| human(&report, stream.style))?;
@@ -56,8 +66,20 @@ struct Finding {
     detail: String,
     /// The command or change that repairs it.
     repair: Option<String>,
+    /// What `--fix` does about it.
+    #[serde(skip)]
+    mend: Option<Mend>,
     #[serde(skip)]
     exit: Exit,
+}
+
+/// What can be mended without harm; everything else is for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mend {
+    /// Nobody but this user may read the file.
+    Protect(PathBuf),
+    /// The worker takes steps again, as no other one does.
+    Resume(String),
 }
 
 impl Finding {
@@ -67,6 +89,7 @@ impl Finding {
             health: Health::Good,
             detail: detail.into(),
             repair: None,
+            mend: None,
             exit: Exit::Done,
         }
     }
@@ -84,6 +107,14 @@ impl Finding {
             health: Health::Broken,
             exit: Code::UnhealthySetup.exit(),
             ..Self::weak(what, detail, repair)
+        }
+    }
+
+    /// The same, with what `--fix` does.
+    fn mended_by(self, mend: Mend) -> Self {
+        Self {
+            mend: Some(mend),
+            ..self
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     sse::{Signal, job_events},
 };
 
-mod source;
+pub(super) mod source;
 
 /// Lines that wait to be printed: a slow terminal slows the reading down.
 const WAITING_LINES: usize = 1024;
@@ -37,6 +37,7 @@ const WAITING_LINES: usize = 1024;
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// Only this step
     step: Option<StepKey>,

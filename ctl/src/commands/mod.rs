@@ -27,6 +27,7 @@ pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tokens;
+pub(crate) mod top;
 pub(crate) mod wait;
 pub(crate) mod watch;
 pub(crate) mod why;

@@ -15,6 +15,7 @@ use crate::{client::Client, error::CliError, exit::Exit, job::JobName, repo::Wan
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// Submit a copy instead, which starts from the beginning
     #[arg(long)]

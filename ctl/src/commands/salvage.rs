@@ -16,6 +16,7 @@ use crate::{error::CliError, exit::Exit, job::JobName, session::Session};
 #[derive(Debug, Args)]
 pub(crate) struct Salvage {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// The step's key
     step: StepKey,

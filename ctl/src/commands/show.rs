@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
 }
 

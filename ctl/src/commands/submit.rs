@@ -55,7 +55,7 @@ impl Submit {
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     /// A task in words for `implement`, or a workflow, or a workflow and its task
-    #[arg(value_name = "WORKFLOW|TASK", num_args = 0..=2)]
+    #[arg(value_name = "WORKFLOW|TASK", num_args = 0..=2, add = crate::live::workflows())]
     words: Vec<String>,
     /// The repository: a folder (its HEAD is sent) or a URL (workers clone it); by default the current folder
     #[arg(long, value_name = "PATH|URL")]

@@ -12,6 +12,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// Give up after this time, such as 10m
     #[arg(long, value_name = "TIME")]

@@ -9,6 +9,7 @@ use crate::{error::CliError, exit::Exit, follow::follow, job::JobName, session::
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Number, UUID, @last or @failed
+    #[arg(add = crate::live::jobs())]
     job: JobName,
     /// Stop looking on after this time, such as 10m; the job goes on
     #[arg(long, value_name = "TIME")]

@@ -52,6 +52,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Named {
     /// The worker's name
+    #[arg(add = crate::live::workers())]
     name: String,
 }
 

@@ -54,6 +54,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Named {
     /// The workflow's name
+    #[arg(add = crate::live::workflows())]
     name: String,
 }
 

@@ -42,7 +42,6 @@ pub(crate) struct Style {
 
 impl Style {
     /// Without colour.
-    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { color: false };
 
     /// Decides from flag, environment and whether the stream is a terminal.
@@ -62,6 +61,11 @@ impl Style {
             ColorChoice::Auto => terminal && !dumb,
         };
         Self { color }
+    }
+
+    /// Whether it paints.
+    pub(crate) const fn colors(self) -> bool {
+        self.color
     }
 
     /// The text in its tone.

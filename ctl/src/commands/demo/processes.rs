@@ -135,6 +135,7 @@ mod tests {
         insta::assert_snapshot!(error.render(crate::output::style::Style::PLAIN), @r"
         error[demo_failed]: short ended (exit status: 3)
           cause: out of luck
+          hint:  `agentctl explain demo_failed` says what to do
         ");
         let pid = processes.running[0].child.id().expect("runs") as i32;
         processes.stop().await;

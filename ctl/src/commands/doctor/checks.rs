@@ -1,5 +1,7 @@
 //! What is looked at, in the order in which a job meets it.
 
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
 use jiff::Timestamp;
 use protocol::{
     http::{
@@ -11,7 +13,7 @@ use protocol::{
 };
 use reqwest::{Method, header::DATE};
 
-use super::{Finding, Report};
+use super::{Finding, Mend, Report};
 use crate::{
     client::Client,
     error::CliError,
@@ -32,6 +34,7 @@ const LEAST_GIT: (u32, u32) = (2, 25);
 /// Looks at everything that can be looked at.
 pub(super) async fn examine(session: &Session) -> Report {
     let mut findings = vec![git().await];
+    findings.extend(tokens(&session.places.contexts));
     match session.target() {
         Err(error) => findings.push(unusable("controller", &error, "agentd")),
         Ok(target) => {
@@ -46,6 +49,20 @@ pub(super) async fn examine(session: &Session) -> Report {
         }
     }
     Report { findings }
+}
+
+/// Whether others may read the file with this user's tokens.
+fn tokens(file: &Path) -> Option<Finding> {
+    let mode = fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    let path = file.display();
+    (mode & 0o077 != 0).then(|| {
+        Finding::weak(
+            "tokens",
+            format!("others may read {path} (mode {mode:03o}), which holds your tokens"),
+            format!("chmod 600 {path}"),
+        )
+        .mended_by(Mend::Protect(file.to_owned()))
+    })
 }
 
 /// An error of ours as a finding, with its exit code.
@@ -182,7 +199,8 @@ fn presence(workers: &[WorkerView], able: &[&WorkerView]) -> Finding {
             "workers",
             format!("none takes steps: {} is {}", idle.name, idle.wanted),
             format!("agentctl workers resume {}", idle.name),
-        ),
+        )
+        .mended_by(Mend::Resume(idle.name.clone())),
         (_, [], None) => {
             let all: Vec<&WorkerView> = workers.iter().collect();
             let detail = format!("none is online of {}", names(&all));

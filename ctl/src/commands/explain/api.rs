@@ -40,12 +40,12 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::InvalidField,
         "A field has a value that cannot be.",
-        "Mend the field that the message names.",
+        "Mend the field that the message names; `agentctl --help` and `--help` of each command say what they take.",
     ),
     (
         Code::InvalidQuery,
         "A filter has a value that cannot be.",
-        "Mend the filter that the message names.",
+        "Mend the filter that the message names; `agentctl ps --help` lists those of jobs.",
     ),
     (
         Code::UnknownWorkflow,
@@ -65,7 +65,7 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::MissingInput,
         "The workflow needs an input that was not given.",
-        "Add it: `--input NAME=VALUE`; `agentctl workflows` lists what each takes.",
+        "Add it with `--input NAME=VALUE`; `agentctl workflows show NAME` lists what it takes.",
     ),
     (
         Code::UnknownModel,
@@ -75,17 +75,17 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::NoModel,
         "A step needs a model; none is configured, and no worker has found one.",
-        "Start Ollama on a worker, or add `providers:` and `models:` to the controller's configuration.",
+        "Start Ollama on a worker, or add `providers:` and `models:` to the controller's configuration; `agentctl doctor` checks them.",
     ),
     (
         Code::MissingBlob,
         "The request names bytes that were not uploaded, or have been cleaned up since.",
-        "Run the command again: it uploads them anew.",
+        "Run the command again: it uploads them anew; `agentctl doctor` shows whether the disk of the controller is full.",
     ),
     (
         Code::IdempotencyMismatch,
         "The same idempotency key came with another request.",
-        "Use a new key for a new request.",
+        "Use a new key for a new request; `agentctl ps` shows whether the first one made a job.",
     ),
     (
         Code::Conflict,
@@ -100,27 +100,27 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::WrongOffset,
         "An upload went on at another byte than the controller holds.",
-        "Run the command again.",
+        "Run the command again; `agentctl doctor` checks the way to the controller.",
     ),
     (
         Code::WrongHash,
         "The uploaded bytes are not those that were announced.",
-        "Run the command again.",
+        "Run the command again; `agentctl doctor` checks the way to the controller.",
     ),
     (
         Code::TooLarge,
         "The request, or the thing in it, is larger than the controller takes.",
-        "Send less, or raise the limit in the controller's configuration.",
+        "Send less, or raise the limit in the controller's configuration, which `agentd --print-config` shows.",
     ),
     (
         Code::RateLimited,
         "Too many wrong secrets came from here, or more requests than the controller takes at a time.",
-        "Wait as long as the message says.",
+        "Wait as long as the message says; `agentctl login URL` replaces a wrong token.",
     ),
     (
         Code::TooSlow,
         "The request did not come within half a minute.",
-        "Run the command again over a better connection.",
+        "Run the command again over a better connection; `agentctl doctor` checks it.",
     ),
     (
         Code::InvalidJoinToken,
@@ -130,7 +130,7 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::RangeNotSatisfiable,
         "The wanted part lies beyond the end.",
-        "Ask for less.",
+        "Ask for less; `agentctl artifacts JOB` lists the sizes.",
     ),
     (
         Code::Storage,
@@ -140,11 +140,11 @@ const EXPLAINED: &[(Code, &str, &str)] = &[
     (
         Code::Unavailable,
         "The controller is starting or stopping.",
-        "Wait a little and try again.",
+        "Wait a little and try again; `agentctl status` says when it is ready.",
     ),
     (
         Code::Internal,
         "A defect of agentd.",
-        "The controller's log holds the details; please report it with them.",
+        "The controller's log holds the details (`journalctl -u agentd`); please report it with them and with what `agentctl status` says.",
     ),
 ];

@@ -27,15 +27,15 @@ const LONGEST_LINE: usize = 256 << 10;
 
 /// One line of a log.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(in crate::commands) struct Line {
     /// The step that said it.
-    pub(super) step: StepKey,
+    pub(in crate::commands) step: StepKey,
     text: String,
 }
 
 impl Line {
     /// Time and stream, and what was said.
-    pub(super) fn parts(&self) -> (&str, &str) {
+    pub(in crate::commands) fn parts(&self) -> (&str, &str) {
         let mut words = self.text.splitn(3, ' ');
         match (words.next(), words.next()) {
             (Some(time), Some(stream)) if time.parse::<jiff::Timestamp>().is_ok() => {
@@ -48,7 +48,7 @@ impl Line {
 }
 
 /// One attempt's log.
-pub(super) struct Source {
+pub(in crate::commands) struct Source {
     client: Client,
     job: JobRef,
     step: StepKey,
@@ -66,11 +66,23 @@ enum End {
 }
 
 impl Source {
-    pub(super) fn new(client: &Client, job: &JobView, step: &StepKey, attempt: u32, follow: bool) -> Self {
+    pub(in crate::commands) fn new(
+        client: &Client,
+        job: &JobView,
+        step: &StepKey,
+        attempt: u32,
+        follow: bool,
+    ) -> Self {
         Self::of(client, JobRef::Number(job.number), step, attempt, follow)
     }
 
-    pub(super) fn of(client: &Client, job: JobRef, step: &StepKey, attempt: u32, follow: bool) -> Self {
+    pub(in crate::commands) fn of(
+        client: &Client,
+        job: JobRef,
+        step: &StepKey,
+        attempt: u32,
+        follow: bool,
+    ) -> Self {
         Self {
             client: client.clone(),
             job,
@@ -82,7 +94,7 @@ impl Source {
     }
 
     /// Reads to the end; an attempt that said nothing has an empty log.
-    pub(super) async fn read(mut self, lines: mpsc::Sender<Line>) -> Result<(), CliError> {
+    pub(in crate::commands) async fn read(mut self, lines: mpsc::Sender<Line>) -> Result<(), CliError> {
         let mut failures = 0;
         loop {
             let before = self.offset;
