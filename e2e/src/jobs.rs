@@ -48,6 +48,8 @@ pub struct Ended {
     pub calls: Vec<(Role, String)>,
     /// What `agentctl diff` prints, if there is a patch.
     pub patch: Option<Vec<u8>>,
+    /// What `agentctl logs` prints of the step that looks at the repository first.
+    pub log: String,
     /// Seconds from the first submission to its end.
     pub seconds: f64,
 }
@@ -100,12 +102,14 @@ pub fn run(lab: &Lab, cases: Vec<Case>) -> Vec<Ended> {
         controller.ctl(&["wait", &job, "--timeout", "5m"]);
         let seconds = began.elapsed().as_secs_f64();
         let diff = controller.ctl(&["diff", &job]);
+        let log = controller.ctl(&["logs", &job, "prepare"]).stdout;
         let calls = model.calls().into_iter();
         ended.push(Ended {
             name,
             job: controller.job(number as u64 + 1),
             calls: calls.filter(|(_, text)| case_of(text) == Some(number)).collect(),
             patch: diff.status.success().then_some(diff.stdout),
+            log: String::from_utf8_lossy(&log).into_owned(),
             seconds,
         });
     }

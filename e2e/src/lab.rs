@@ -98,6 +98,17 @@ impl Lab {
 
     /// The same with these variables in its environment.
     pub fn worker_with(&self, controller: &Controller, name: &str, variables: &[(&str, &str)]) -> Worker {
+        self.worker_through(controller, name, variables, &[])
+    }
+
+    /// The same, begun through a program that becomes it.
+    pub fn worker_through(
+        &self,
+        controller: &Controller,
+        name: &str,
+        variables: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> Worker {
         let token = controller.ctl(&["workers", "join-token"]);
         let line = String::from_utf8(token.stdout).expect("text");
         let token = line.split_whitespace().last().expect("the join line").to_owned();
@@ -107,6 +118,7 @@ impl Lab {
             log: self.path(&format!("{name}.log")),
             process: None,
             allow: self.allow,
+            wrapper: wrapper.iter().map(|&word| word.to_owned()).collect(),
             environment: variables
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -160,15 +172,7 @@ impl Controller {
     pub fn spawn(&mut self) {
         // a stale file would name ports that nobody listens on yet
         let _ = fs::remove_file(self.state.join("endpoints.json"));
-        let agentd = binary("agentd");
-        let mut command = match self.wrapper.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(agentd);
-                command
-            }
-            None => Command::new(agentd),
-        };
+        let mut command = through(&self.wrapper, "agentd");
         without_settings(&mut command)
             .arg("--config")
             .arg(&self.config)
@@ -301,12 +305,13 @@ pub struct Worker {
     log: PathBuf,
     process: Option<Child>,
     allow: Option<&'static str>,
+    wrapper: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
 impl Worker {
     fn spawn(&mut self, args: &[&str]) {
-        let mut command = Command::new(binary("agent-worker"));
+        let mut command = through(&self.wrapper, "agent-worker");
         without_settings(&mut command);
         if let Some(levels) = self.allow {
             command.env("AGENT_WORKER_SANDBOX__ALLOW", levels);
@@ -356,6 +361,18 @@ impl Drop for Worker {
         if std::thread::panicking() {
             eprintln_tail(&self.name, &self.log);
         }
+    }
+}
+
+/// One of our binaries, perhaps begun through a program that becomes it.
+fn through(wrapper: &[String], name: &str) -> Command {
+    match wrapper.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary(name));
+            command
+        }
+        None => Command::new(binary(name)),
     }
 }
 

@@ -16,6 +16,8 @@ mod damage;
 mod dashboard;
 #[path = "parts/foreign.rs"]
 mod foreign;
+#[path = "parts/hostile.rs"]
+mod hostile;
 #[path = "parts/implement.rs"]
 mod implement;
 #[path = "parts/installing.rs"]
