@@ -9,6 +9,7 @@ pub mod chance;
 pub mod damage;
 pub mod fixture;
 pub mod held;
+pub mod hostile;
 pub mod http;
 pub mod jobs;
 pub mod lab;

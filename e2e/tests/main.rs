@@ -14,6 +14,8 @@ mod commands;
 mod damage;
 #[path = "parts/dashboard.rs"]
 mod dashboard;
+#[path = "parts/display.rs"]
+mod display;
 #[path = "parts/foreign.rs"]
 mod foreign;
 #[path = "parts/hostile.rs"]

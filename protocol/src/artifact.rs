@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::misleads;
+
 /// The SHA-256 of some bytes; prints as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
@@ -85,7 +87,7 @@ pub struct InvalidName {
 }
 
 /// Checks the name of an artifact: at most 255 bytes and 8 levels, relative,
-/// without `..`, backslashes, control or bidirectional characters.
+/// without `..`, backslashes, and characters that hide or reorder what is read.
 pub fn check_name(name: &str) -> Result<(), InvalidName> {
     let problem = if name.is_empty() || name.len() > 255 {
         "must have 1 to 255 bytes"
@@ -93,8 +95,8 @@ pub fn check_name(name: &str) -> Result<(), InvalidName> {
         "has more than 8 levels"
     } else if name.split('/').any(|level| matches!(level, "" | "." | "..")) {
         "must be relative and without empty, `.` or `..` levels"
-    } else if name.chars().any(|c| c == '\\' || c.is_control() || is_bidi(c)) {
-        "has a backslash, a control or a bidirectional character"
+    } else if name.chars().any(|c| c == '\\' || misleads(c)) {
+        "has a backslash, or a character that hides or reorders what is read"
     } else {
         return Ok(());
     };
@@ -102,10 +104,6 @@ pub fn check_name(name: &str) -> Result<(), InvalidName> {
         name: name.chars().take(80).collect(),
         problem,
     })
-}
-
-const fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
 #[cfg(test)]
@@ -138,15 +136,35 @@ mod tests {
         for good in ["patch", "cycle#2/test/report.json", "a.log"] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
+        let long = "x".repeat(256);
         for bad in [
             "",
+            ".",
+            "..",
             "/etc/passwd",
+            "../../etc/cron.d/x",
             "a/../b",
+            "a/..",
+            "./a",
+            "a/./b",
             "a//b",
+            "a/",
             "a\\b",
+            "..\\..\\x",
+            "C:\\autorun.inf",
             "a\nb",
+            "a\rb",
+            "a\0b",
+            "a\tb",
+            "a\u{1b}[2Jb",
+            "a\u{9b}2Jb",
+            "a\u{7f}b",
             "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{2028}b",
             "1/2/3/4/5/6/7/8/9",
+            &long,
         ] {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }

@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod secret;
 pub mod spec;
 pub mod step;
+pub mod text;
 pub mod topic;
 pub mod usage;
 pub mod worker;

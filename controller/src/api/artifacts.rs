@@ -141,21 +141,7 @@ async fn send_file(
             &format!("bytes {start}-{last}/{size}"),
         );
     }
-    let safe: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_graphic() && c != '"' && c != '\\' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    set(
-        &mut response,
-        header::CONTENT_DISPOSITION,
-        &format!("attachment; filename=\"{safe}\""),
-    );
+    set(&mut response, header::CONTENT_DISPOSITION, &attachment(name));
     set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
     set(&mut response, header::CONTENT_LENGTH, &(end - start).to_string());
     set(&mut response, header::ACCEPT_RANGES, "bytes");
@@ -166,6 +152,17 @@ async fn send_file(
     );
     set(&mut response, header::ETAG, &etag);
     Ok(response)
+}
+
+/// Names a file for a browser: one name of plain characters, and none that its system hides or runs by.
+fn attachment(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+=@#~ ".contains(c);
+    let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let name = name
+        .trim_start_matches(['.', '-', ' '])
+        .trim_end_matches(['.', ' ']);
+    let name = if name.is_empty() { "artifact" } else { name };
+    format!("attachment; filename=\"{name}\"")
 }
 
 fn set(response: &mut Response, name: header::HeaderName, value: &str) {
@@ -325,7 +322,47 @@ pub(crate) fn io_problem(error: &io::Error) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_range;
+    use super::{attachment, parse_range};
+
+    #[test]
+    fn a_file_has_a_plain_name_whatever_its_artifact_is_called() {
+        for (name, plain) in [
+            ("report.json", "report.json"),
+            ("a b.txt", "a b.txt"),
+            (".htaccess", "htaccess"),
+            ("..", "artifact"),
+            ("", "artifact"),
+            ("-rf", "rf"),
+            ("a\"; filename=\"b.exe", "a__ filename=_b.exe"),
+            ("a\r\nSet-Cookie: x=y", "a__Set-Cookie_ x=y"),
+            ("a\\b", "a_b"),
+            ("a/b", "a_b"),
+            ("<script>", "_script_"),
+            ("%2e%2e%2f", "_2e_2e_2f"),
+            ("$(touch x)`y`", "__touch x__y_"),
+            ("a;b|c&d", "a_b_c_d"),
+            ("x.exe. ", "x.exe"),
+            ("file:stream", "file_stream"),
+            (
+                "{21EC2020-3AEA-1069-A2DD-08002B30309D}",
+                "_21EC2020-3AEA-1069-A2DD-08002B30309D_",
+            ),
+            ("\u{202e}gpj.exe", "_gpj.exe"),
+            ("gr\u{fc}n", "gr_n"),
+            ("\0nul", "_nul"),
+            ("\u{1b}[2J", "__2J"),
+            ("a*?b", "a__b"),
+            ("'quoted'", "_quoted_"),
+            ("~root", "~root"),
+            ("\t", "_"),
+        ] {
+            assert_eq!(
+                attachment(name),
+                format!("attachment; filename=\"{plain}\""),
+                "{name:?}"
+            );
+        }
+    }
 
     #[test]
     fn ranges_are_within_the_file_or_refused() {

@@ -14,6 +14,7 @@ use protocol::{
         tokens::{CreateToken, TokenCreated, TokenView},
     },
     id::TokenId,
+    text::misleads,
 };
 
 use crate::{
@@ -42,7 +43,7 @@ pub(super) async fn create(
     Extension(caller): Extension<Caller>,
     Body(wish): Body<CreateToken>,
 ) -> ApiResult<Response> {
-    let name_ok = !wish.name.is_empty() && wish.name.len() <= 64 && !wish.name.chars().any(char::is_control);
+    let name_ok = !wish.name.is_empty() && wish.name.len() <= 64 && !wish.name.contains(misleads);
     if !name_ok {
         let problem = Problem::new(
             Code::InvalidField,

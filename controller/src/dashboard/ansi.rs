@@ -3,6 +3,8 @@
 use maud::{Escaper, PreEscaped};
 use std::fmt::Write as _;
 
+use super::visible::visible;
+
 /// What is switched on.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Look {
@@ -82,7 +84,7 @@ fn text(text: &str, look: Look, out: &mut String) {
     if dressed {
         look.open(out);
     }
-    let _ = Escaper::new(out).write_str(&text);
+    let _ = Escaper::new(out).write_str(&visible(&text));
     if dressed {
         out.push_str("</span>");
     }
@@ -104,6 +106,7 @@ mod tests {
         assert_eq!(to_html("\u{1b}[38;5;200mx\u{1b}[2Ky\u{7}").0, "xy");
         assert_eq!(to_html("\u{1b}[38;2;1;2;31mx").0, "x");
         assert_eq!(to_html("cut \u{1b}[3").0, "cut ");
+        assert_eq!(to_html("\u{202e}gpj.exe").0, "[U+202E]gpj.exe");
     }
 
     proptest! {

@@ -93,7 +93,7 @@ fn shown(response: Response, headers: &HeaderMap, method: &Method, target: &str)
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, frame::HTML);
-    Response::from_parts(parts, page.into_string().into())
+    Response::from_parts(parts, page.into())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use protocol::http::problem::Problem;
 use super::{
     assets,
     session::{CSRF, Visitor},
+    visible::visible,
 };
 
 /// The type of a page.
@@ -68,8 +69,8 @@ pub(super) fn bare(title: &str, content: &Markup) -> Response {
 }
 
 /// A problem for people.
-pub(super) fn problem(problem: &Problem) -> Markup {
-    html! {
+pub(super) fn problem(problem: &Problem) -> String {
+    let markup = html! {
         (head(&problem.title))
         body {
             main.login {
@@ -81,7 +82,8 @@ pub(super) fn problem(problem: &Problem) -> Markup {
                 p { a href="/" { "To the jobs" } }
             }
         }
-    }
+    };
+    visible(&markup.0).into_owned()
 }
 
 fn head(title: &str) -> Markup {
@@ -101,7 +103,8 @@ fn head(title: &str) -> Markup {
 }
 
 fn respond(markup: &Markup) -> Response {
-    ([(header::CONTENT_TYPE, HTML)], markup.0.clone()).into_response()
+    let text = visible(&markup.0).into_owned();
+    ([(header::CONTENT_TYPE, HTML)], text).into_response()
 }
 
 /// A form that is one button.

@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod timeline;
 mod usage;
+mod visible;
 mod words;
 mod workers;
 mod workflow;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use protocol::text::misleads;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Removes control sequences and everything else that could move the cursor,
@@ -62,10 +63,7 @@ pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 const fn is_harmful(c: char) -> bool {
-    let control = (c < ' ' && c != '\n' && c != '\t') || matches!(c, '\u{7f}'..='\u{9f}');
-    let reorders =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    control || reorders
+    misleads(c) && c != '\n' && c != '\t'
 }
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
@@ -119,6 +117,21 @@ mod tests {
             ("\u{1b}(Bc", "c"),
             ("over\rwrite\u{8}", "overwrite"),
             ("\u{202e}txt.exe", "txt.exe"),
+            ("ze\u{200b}ro\u{feff}", "zero"),
+            ("\u{2066}li\u{2028}ne\u{2069}", "line"),
+            ("\u{1b}]52;c;b3duZWQ=\u{7}clipboard", "clipboard"),
+            ("\u{1b}P+q544e\u{1b}\\asks", "asks"),
+            ("\u{1b}_Gf=24;AAAA\u{1b}\\draws", "draws"),
+            ("\u{1b}^secret\u{1b}\\private", "private"),
+            ("\u{1b}Xstring\u{1b}\\begins", "begins"),
+            ("\u{1b}creset", "reset"),
+            ("\u{1b}#8fills", "fills"),
+            ("\u{1b}[6n\u{1b}[21treports", "reports"),
+            ("\u{1b}[?1049h\u{1b}[?25lscreen", "screen"),
+            ("\u{1b}[31", ""),
+            ("\u{9d}0;x\u{9c}", "0;x"),
+            ("bell\u{7}\u{b}\u{c}\0\u{7f}", "bell"),
+            ("\u{1b}[1;31;4", ""),
             ("\u{1b}]never ends\nnext line", "\nnext line"),
             ("\u{1b}", ""),
         ];
