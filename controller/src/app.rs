@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::{About, Api, admission::Admission, joining, server},
-    artifact::{BlobStore, Logs},
+    artifact::{BlobStore, Logs, Quotas},
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
     config::Config,
     credentials::Credentials,
@@ -131,7 +131,7 @@ async fn start(
     let unix_seconds = u64::try_from(clock.wall_ms() / 1000).unwrap_or(0);
     let epoch = meta::take_epoch(store.connection(), unix_seconds)?;
     let is_new = first_start::admin_token(store.connection(), folder, clock.wall())?;
-    let blobs = BlobStore::open(folder, config.limits.blob_bytes)?;
+    let blobs = BlobStore::open(folder, config.limits.blob_bytes, config.limits.free_bytes)?;
     let providers = providers(config, &blobs, &store, clock.wall())?;
     let seal = Seal::open(folder)?;
     let mask = hidden::mask(store.connection(), &seal, &providers)?;
@@ -188,6 +188,7 @@ async fn start(
         about: Arc::new(about),
         dashboard: Dashboard::default(),
         admission: Admission::default(),
+        quotas: Quotas::new(config.limits.worker_bytes),
         body_limit: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
         allow_file_urls: config.allow_file_urls,
     };
@@ -400,6 +401,7 @@ fn world(config: &Config, providers: &[ProviderDefinition]) -> World {
             cancel_grace_ms: limits.cancel_grace_s * 1000,
             check_ms: limits.check_s * 1000,
             log_bytes: limits.log_bytes,
+            job_bytes: limits.job_bytes,
         },
         models: Models {
             aliases: config.models.clone(),

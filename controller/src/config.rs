@@ -128,6 +128,12 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Largest artifact or bundle.
     pub blob_bytes: u64,
+    /// Artifacts of one job in all.
+    pub job_bytes: u64,
+    /// What one worker may upload within a day.
+    pub worker_bytes: u64,
+    /// Room on the disk that uploads leave free.
+    pub free_bytes: u64,
     /// How long a worker's certificate lives.
     pub certificate_s: u64,
 }
@@ -328,6 +334,9 @@ impl Limits {
             ("body_bytes", self.body_bytes, 1024, 1 << 30),
             ("log_bytes", self.log_bytes, 65_536, TIB),
             ("blob_bytes", self.blob_bytes, 65_536, TIB),
+            ("job_bytes", self.job_bytes, 65_536, 1024 * TIB),
+            ("worker_bytes", self.worker_bytes, 65_536, 1024 * TIB),
+            ("free_bytes", self.free_bytes, 0, 1024 * TIB),
             ("certificate_s", self.certificate_s, 10, 3650 * DAY),
         ] {
             if !(least..=most).contains(&value) {

@@ -30,6 +30,8 @@ mod joining;
 mod keeping;
 #[path = "parts/monitoring.rs"]
 mod monitoring;
+#[path = "parts/quotas.rs"]
+mod quotas;
 #[path = "parts/real_model.rs"]
 mod real_model;
 #[path = "parts/recovery.rs"]

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, Bytes},
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -27,12 +27,16 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    artifact::store::{BlobError, Pin},
+    artifact::{
+        quota::OverQuota,
+        store::{BlobError, Pin},
+    },
     state::{Connection, artifacts},
 };
 
 use super::{
     Api,
+    auth::Caller,
     extract::OfJob,
     problem::{ApiError, ApiResult, not_found},
 };
@@ -231,6 +235,7 @@ async fn announce(api: &Api, pin: Pin, sha256: Sha256, size: u64) -> ApiResult<(
 /// Bytes of a blob from `Upload-Offset` on; the last ones make it exist.
 pub(super) async fn upload_blob(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Path(sha256): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -238,14 +243,25 @@ pub(super) async fn upload_blob(
     let sha256 = parse(&sha256)?;
     let offset = number_header(&headers, UPLOAD_OFFSET)?;
     let length = number_header(&headers, UPLOAD_LENGTH)?;
+    let comes = length.saturating_sub(offset);
+    let taken = caller
+        .worker()
+        .map(|worker| api.quotas.take(worker, comes, api.clock.mono_ms()));
+    let mut taken = taken.transpose().map_err(|error| over_quota(&error, length))?;
     let pin = api.blobs.pin(sha256);
     let blobs = api.blobs.clone();
     let (sender, mut pieces) = mpsc::channel(PIECES);
     let append = blocking(move || {
+        if !blobs.offset(&sha256)?.1 {
+            blobs.check_room(comes)?;
+        }
         let pieces = std::iter::from_fn(|| pieces.blocking_recv());
         blobs.append(&sha256, offset, length, pieces)
     });
-    let (appended, ()) = tokio::join!(append, feed(body, sender));
+    let (appended, brought) = tokio::join!(append, feed(body, sender));
+    if let Some(taken) = &mut taken {
+        taken.brought(brought);
+    }
     let appended = appended?;
     let (offset, whole) = appended.map_err(blob_problem)?;
     if whole {
@@ -258,19 +274,23 @@ pub(super) async fn upload_blob(
 
 /// Hands a body on piece by piece, so that the next piece comes in while the last one is hashed and
 /// written. Ends early when the client goes or is silent: what came is kept, and it may go on from there.
-async fn feed(body: Body, pieces: mpsc::Sender<Bytes>) {
+/// Returns the number of bytes that were handed on.
+async fn feed(body: Body, pieces: mpsc::Sender<Bytes>) -> u64 {
     let mut body = body.into_data_stream();
-    let mut unwanted = 0;
+    let (mut unwanted, mut wanted) = (0, 0);
     while let Ok(Some(Ok(piece))) = timeout(SILENCE, body.next()).await {
         let length = piece.len();
         if pieces.send(piece).await.is_err() {
             // refused: a client that is still sending reads the answer only after its body
             unwanted += length;
             if unwanted > MAX_UPLOAD_CHUNK {
-                return;
+                break;
             }
+        } else {
+            wanted += length as u64;
         }
     }
+    wanted
 }
 
 /// A header that must be a number of bytes.
@@ -291,6 +311,13 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         .map_err(|_| Problem::new(Code::Unavailable, "agentd is stopping").into())
 }
 
+fn over_quota(error: &OverQuota, length: u64) -> ApiError {
+    let problem = Problem::new(Code::TooLarge, error.to_string()).field(UPLOAD_LENGTH, length);
+    let hint =
+        "its steps run on other workers until tomorrow; limits.worker_bytes in the configuration of agentd";
+    problem.hint(hint).into()
+}
+
 fn blob_problem(error: BlobError) -> ApiError {
     let full = error.is_full();
     let detail = error.to_string();
@@ -303,6 +330,8 @@ fn blob_problem(error: BlobError) -> ApiError {
         }
         BlobError::TooLarge { limit } => Problem::new(Code::TooLarge, detail).field(UPLOAD_LENGTH, limit),
         BlobError::Busy => Problem::new(Code::Conflict, detail),
+        BlobError::NoRoom { .. } => Problem::new(Code::Storage, detail)
+            .hint("free space in the state folder; limits.free_bytes in the configuration of agentd"),
         BlobError::Io(_) if full => Problem::new(Code::Storage, "the disk of the state folder is full")
             .hint("free space in the state folder"),
         BlobError::Io(_) => Problem::new(Code::Storage, detail).hint("look at the state folder of agentd"),

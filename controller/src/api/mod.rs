@@ -42,7 +42,7 @@ use service::{clock::SharedClock, mask::Mask};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    artifact::{BlobStore, Logs},
+    artifact::{BlobStore, Logs, Quotas},
     certificates::Authority,
     credentials::Credentials,
     dashboard::Dashboard,
@@ -94,6 +94,8 @@ pub struct Api {
     pub dashboard: Dashboard,
     /// Room for requests.
     pub admission: Admission,
+    /// What workers may upload.
+    pub quotas: Quotas,
     /// Largest JSON body, in bytes.
     pub body_limit: usize,
     /// Whether repositories of this machine's file system may be named by URL.

@@ -40,6 +40,16 @@ pub enum BlobError {
         /// What was announced or is allowed.
         limit: u64,
     },
+    /// The disk has to keep some room for everything else.
+    #[error("{bytes} bytes more would leave less than {kept} bytes free on the disk, which has {free}")]
+    NoRoom {
+        /// What comes.
+        bytes: u64,
+        /// What is free.
+        free: u64,
+        /// What stays free.
+        kept: u64,
+    },
     /// Somebody else uploads the same blob right now.
     #[error("the same blob is being uploaded right now")]
     Busy,
@@ -63,6 +73,7 @@ struct Inner {
     root: PathBuf,
     incoming: PathBuf,
     max_bytes: u64,
+    kept_free: u64,
     /// Bytes of the stored files, as they were counted last and have changed since.
     bytes: AtomicU64,
     uploads: Mutex<HashMap<Sha256, Upload>>,
@@ -79,8 +90,9 @@ enum Upload {
 }
 
 impl BlobStore {
-    /// A store below `state_dir`.
-    pub fn open(state_dir: &Path, max_bytes: u64) -> io::Result<Self> {
+    /// A store below `state_dir` for blobs of at most `max_bytes`; uploads leave `kept_free` bytes of
+    /// the disk free.
+    pub fn open(state_dir: &Path, max_bytes: u64, kept_free: u64) -> io::Result<Self> {
         let root = state_dir.join("blobs");
         let incoming = state_dir.join("incoming");
         fs::create_dir_all(&root)?;
@@ -89,6 +101,7 @@ impl BlobStore {
             root,
             incoming,
             max_bytes,
+            kept_free,
             bytes: AtomicU64::new(0),
             uploads: Mutex::default(),
             pins: Mutex::default(),
@@ -120,6 +133,17 @@ impl BlobStore {
             Some(Upload::Busy) => Ok(None),
             _ => size_of(&self.path(sha256)),
         }
+    }
+
+    /// Refuses an upload of so many bytes that would take the room which is to stay free.
+    pub fn check_room(&self, bytes: u64) -> Result<(), BlobError> {
+        let disk = rustix::fs::statvfs(&self.0.incoming).map_err(io::Error::from)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let kept = self.0.kept_free;
+        if free < kept.saturating_add(bytes) {
+            return Err(BlobError::NoRoom { bytes, free, kept });
+        }
+        Ok(())
     }
 
     /// Adds pieces at an offset as they come; what came before they end or an error stays for the next
@@ -426,7 +450,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, BlobStore) {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = BlobStore::open(folder.path(), 1000).expect("opens");
+        let store = BlobStore::open(folder.path(), 1000, 0).expect("opens");
         (folder, store)
     }
 
@@ -442,7 +466,7 @@ mod tests {
             store.append(&hash, 0, 11, [Bytes::from("hello")]).expect("first"),
             (5, false)
         );
-        let again = BlobStore::open(folder.path(), 1000).expect("opens");
+        let again = BlobStore::open(folder.path(), 1000, 0).expect("opens");
         assert_eq!(again.offset(&hash).expect("known"), (5, false));
         let wrong = again
             .append(&hash, 3, 11, [Bytes::from("lo")])
@@ -495,5 +519,18 @@ mod tests {
     fn an_empty_blob_can_be_stored() {
         let (_folder, store) = store();
         assert_eq!(store.append(&sha(b""), 0, 0, []).expect("stored"), (0, true));
+    }
+
+    #[test]
+    fn room_that_is_to_stay_free_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = BlobStore::open(folder.path(), 1000, 0).expect("opens");
+        assert!(store.check_room(1).is_ok());
+        let store = BlobStore::open(folder.path(), 1000, u64::MAX / 2).expect("opens");
+        let refused = store.check_room(1).expect_err("no disk is so large").to_string();
+        assert!(
+            refused.starts_with("1 bytes more would leave less than"),
+            "{refused}"
+        );
     }
 }

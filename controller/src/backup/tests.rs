@@ -24,7 +24,7 @@ fn now() -> Timestamp {
 fn state(folder: &Path) -> Sha256 {
     fs::create_dir_all(folder).expect("made");
     let store = Store::open(&folder.join(DATABASE)).expect("opens");
-    let blobs = BlobStore::open(folder, 1 << 20).expect("opens");
+    let blobs = BlobStore::open(folder, 1 << 20, 0).expect("opens");
     let sha256 = Sha256(sha2::Sha256::digest(b"a blob").into());
     blobs
         .append(&sha256, 0, 6, [Bytes::from("a blob")])
@@ -38,7 +38,7 @@ fn state(folder: &Path) -> Sha256 {
 }
 
 fn back_up(folder: &Path, to: &Path) -> u64 {
-    let blobs = BlobStore::open(folder, 1 << 20).expect("opens");
+    let blobs = BlobStore::open(folder, 1 << 20, 0).expect("opens");
     let logs = Logs::open(folder, 1 << 20).expect("opens");
     let source = Source {
         folder,
@@ -85,7 +85,7 @@ fn what_was_backed_up_is_there_again_with_a_higher_epoch_and_a_token_of_its_own(
         (1, 0, 1_900_000_001)
     );
     let new = case.path("new");
-    let blobs = BlobStore::open(&new, 1 << 20).expect("opens");
+    let blobs = BlobStore::open(&new, 1 << 20, 0).expect("opens");
     assert_eq!(fs::read(blobs.path(&case.sha256)).expect("there"), b"a blob");
     assert_eq!(fs::read_to_string(new.join("ca.key")).expect("there"), "a key");
     assert!(
@@ -155,7 +155,7 @@ fn every_cut_and_every_changed_byte_is_refused_with_a_sentence() {
 #[test]
 fn a_blob_that_lost_its_file_is_counted_and_hinders_nothing() {
     let case = Case::new();
-    let blobs = BlobStore::open(&case.path("old"), 1 << 20).expect("opens");
+    let blobs = BlobStore::open(&case.path("old"), 1 << 20, 0).expect("opens");
     fs::remove_file(blobs.path(&case.sha256)).expect("removed");
     assert_eq!(back_up(&case.path("old"), &case.path("c.tar")), 1);
     let restored = case.restore("c.tar", "new", false).expect("restored");

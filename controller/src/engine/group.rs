@@ -417,6 +417,11 @@ fn facts_of(core: &Core, result: &StepResult, now: Now) -> Result<Facts, StateEr
         missing: missing_of(core, result, now)?,
         ..Facts::default()
     };
+    // of the attempt's own job, whatever was said
+    if let Some((job, step)) = core.world.place_of(result.attempt) {
+        let connection = core.store.connection();
+        facts.artifact_bytes = artifacts::bytes_with(connection, job, &step, &result.artifacts)?;
+    }
     if !core.world.attempts.contains_key(&result.attempt)
         && attempts::is_recorded(core.store.connection(), result.attempt)?
     {

@@ -88,6 +88,8 @@ pub struct Facts {
     pub recorded: HashSet<AttemptId>,
     /// Blobs that the message names and that are not here.
     pub missing: Vec<Sha256>,
+    /// What the job's artifacts would be with those of the result, in bytes.
+    pub artifact_bytes: u64,
     /// The kept result of an attempt that the tables do not know otherwise.
     pub kept: Option<Box<StepResult>>,
 }

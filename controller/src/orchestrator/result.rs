@@ -79,6 +79,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let was_parked = step.state == StepState::Parked;
+        let result = self.within_quota(result, facts.artifact_bytes);
         self.apply(job, &key, result);
         if was_parked {
             self.unpark_job(job);
@@ -86,6 +87,26 @@ impl Draft<'_> {
         self.ack(worker, attempt, AckVerdict::Applied);
         self.settle(job);
         Ok(())
+    }
+
+    /// A step whose artifacts are more than its job may keep has failed, and none of them is kept.
+    fn within_quota(&self, mut result: StepResult, bytes: u64) -> StepResult {
+        let most = self.world.limits.job_bytes;
+        if bytes <= most {
+            return result;
+        }
+        result.artifacts.clear();
+        let text = format!("its artifacts would make {bytes} bytes of the job, which may keep {most}");
+        if result.outcome == Outcome::Ok {
+            result.outcome = Outcome::Failed;
+            let error = StepError::new(ErrorClass::Workspace, text);
+            let hint =
+                "make fewer or smaller files, or raise limits.job_bytes in the configuration of agentd";
+            result.error = Some(error.hint(hint));
+        } else {
+            result.notes.push(format!("none of them is kept: {text}"));
+        }
+        result
     }
 
     /// The step for which the job was parked has its result: nobody has to resume it.

@@ -71,6 +71,8 @@ pub struct Limits {
     pub check_ms: u64,
     /// What is kept of one step's log, in bytes.
     pub log_bytes: u64,
+    /// Artifacts of one job in all, in bytes.
+    pub job_bytes: u64,
 }
 
 impl Default for Limits {
@@ -85,6 +87,7 @@ impl Default for Limits {
             cancel_grace_ms: 10_000,
             check_ms: 120_000,
             log_bytes: 16 << 20,
+            job_bytes: 8 << 30,
         }
     }
 }

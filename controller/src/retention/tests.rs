@@ -77,7 +77,7 @@ impl House {
             bounds,
             engine,
             readers,
-            blobs: BlobStore::open(folder, 1 << 20).expect("opens"),
+            blobs: BlobStore::open(folder, 1 << 20, 0).expect("opens"),
             logs: Logs::open(folder, 1 << 20).expect("opens"),
             keep: Keep::default(),
             clock: clock.clone(),

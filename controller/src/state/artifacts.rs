@@ -88,6 +88,34 @@ pub(crate) fn insert(
     Ok(())
 }
 
+/// Bytes of all artifacts of a job once these of a step have joined or replaced them; 0 if there are none.
+pub fn bytes_with(
+    connection: &Connection,
+    job: JobId,
+    step: &StepKey,
+    more: &[ArtifactRef],
+) -> Result<u64, StateError> {
+    if more.is_empty() {
+        return Ok(0);
+    }
+    let (job, step) = (job.uuid(), step.as_str());
+    let all = "SELECT coalesce(sum(size), 0) FROM artifacts WHERE job = ?1";
+    let mut all: i64 = connection
+        .prepare_cached(all)?
+        .query_row([job.as_bytes()], |row| row.get(0))?;
+    let one = "SELECT coalesce((SELECT size FROM blobs WHERE sha256 = ?4), 0) \
+               - coalesce((SELECT size FROM artifacts WHERE job = ?1 AND step = ?2 AND name = ?3), 0)";
+    let mut one = connection.prepare_cached(one)?;
+    for artifact in more {
+        let more: i64 = one.query_row(
+            params![job.as_bytes(), step, artifact.name, artifact.sha256.0],
+            |row| row.get(0),
+        )?;
+        all = all.saturating_add(more);
+    }
+    Ok(u64::try_from(all).unwrap_or(0))
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<ArtifactView> {
     let step: StepKey = text(row, 0)?;
     let name: String = row.get(1)?;

@@ -72,7 +72,8 @@ fn is_harmless(controller: &Controller, cookie: &str, path: &str) {
     }
 }
 
-fn upload(controller: &Controller, name: String, bytes: &[u8]) -> ArtifactRef {
+/// Puts bytes into the store.
+pub(crate) fn upload(controller: &Controller, name: String, bytes: &[u8]) -> ArtifactRef {
     let sha256 = Sha256(sha2::Sha256::digest(bytes).into());
     let size = bytes.len().to_string();
     let headers = [("Upload-Offset", "0"), ("Upload-Length", size.as_str())];

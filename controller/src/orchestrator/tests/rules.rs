@@ -295,6 +295,26 @@ fn rule_9_a_result_that_names_missing_blobs_changes_nothing_but_the_lease() {
 }
 
 #[test]
+fn rule_9_a_step_whose_artifacts_are_more_than_its_job_may_keep_has_failed() {
+    let (mut sim, worker, job, attempt) = running();
+    let artifact = json!([{"name": "big", "sha256": "a".repeat(64), "size": 1}]);
+    let result = result_of(job, "a", attempt, json!({"artifacts": artifact}));
+    let facts = Facts {
+        artifact_bytes: (8 << 30) + 1,
+        ..Facts::default()
+    };
+    sim.message(worker, session(1, 1), result, facts).expect("heard");
+    assert_eq!(sim.said(), ["ack applied"]);
+    let step = sim.step(job, "a");
+    assert_eq!(step.state, StepState::Failed);
+    let error = step.error.as_ref().expect("a reason");
+    assert_eq!(
+        error.message,
+        "its artifacts would make 8589934593 bytes of the job, which may keep 8589934592"
+    );
+}
+
+#[test]
 fn rule_9_the_late_result_of_a_parked_step_lets_its_job_go_on() {
     let two = format!(
         "{}  b: {{needs: [a], run: [echo]}}\n",
