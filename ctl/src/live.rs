@@ -69,8 +69,9 @@ fn candidate(value: impl Into<std::ffi::OsString>, about: impl AsRef<str>) -> Co
 fn ask<T, F: Future<Output = Option<T>>>(question: impl FnOnce(Client) -> F) -> Option<T> {
     // the command line that is being typed is not whole: only the environment counts
     let global = Cli::try_parse_from(["agentctl", "status"]).ok()?.global;
-    let client = Session::new(global).client().ok()?;
+    // before the client, which needs what it installs
     let runtime = crate::start().ok()?;
+    let client = Session::new(global).client().ok()?;
     runtime.block_on(async {
         let answer = tokio::time::timeout(PATIENCE, question(client)).await;
         answer.ok().flatten()
