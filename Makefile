@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARIES := -p controller -p worker -p ctl
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt test sim chaos overload demo bench dev fuzz arm64 packages packages-check
+.PHONY: help api build check fmt test sim chaos overload demo bench dev fuzz arm64 packages packages-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ chaos: ## faults on the real binaries, many times each (an hour or more); AGENTD
 overload: ## more than it can take: 1 GB of output, readers that never read, storms (some minutes); AGENTD_OVERLOAD=… sets how many percent of it
 	$(CARGO) build --workspace --bins --locked
 	AGENTD_OVERLOAD=$(or $(AGENTD_OVERLOAD),100) $(CARGO) test --locked -p e2e --test overload -- --nocapture --test-threads 1
+
+api: ## every call of the API against its own reference, with schemathesis (up to 20 min); AGENTD_API_EXAMPLES=…, AGENTD_API_SECONDS=…, AGENTD_SEED=…
+	scripts/test-deps.sh
+	$(CARGO) build --workspace --bins --locked
+	scripts/api-fuzz.sh
 
 arm64: ## the same programs for 64-bit ARM, such as a Raspberry Pi
 	scripts/arm64.sh

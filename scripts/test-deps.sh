@@ -2,7 +2,7 @@
 # Installs what the tests need and is not there yet. May be run again at any time.
 #
 # As root it uses apt; otherwise it only says what is missing. Python packages go to
-# .venv-test and .venv-llm, which are not for git.
+# .venv-test, .venv-api and .venv-llm, which are not for git.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,6 +44,20 @@ if [ "${#wanted[@]}" -gt 0 ]; then
     say "installing ${wanted[*]} into .venv-test"
     [ -x .venv-test/bin/python ] || python3 -m venv .venv-test
     .venv-test/bin/python -m pip install --quiet --disable-pip-version-check "${wanted[@]}"
+fi
+
+# what reads the reference of the API and asks accordingly
+api=(schemathesis==4.32.5 openapi-spec-validator==0.9.0 jsonschema==4.26.0)
+if [ "$(cat .venv-api/installed 2>/dev/null)" != "${api[*]}" ]; then
+    say "installing ${api[*]} into .venv-api"
+    rm -rf .venv-api
+    if python3 -m venv .venv-api &&
+        .venv-api/bin/python -m pip install --quiet --disable-pip-version-check "${api[@]}"; then
+        echo "${api[*]}" >.venv-api/installed
+    else
+        rm -rf .venv-api
+        say "SKIP: schemathesis cannot be installed here, so that the reference of the API is not tested"
+    fi
 fi
 
 # a real model behind llama.cpp's own server: 200 MB that tests can do without

@@ -159,11 +159,12 @@ fn read_event(data: &str) -> Result<Event, CliError> {
 
 /// Takes bytes as they come; gives the `data` of whole messages. Comments
 /// (heartbeats) and the other fields are skipped: the data names its own
-/// sequence number and kind.
+/// sequence number and kind. So is `event: reset`: everything that is kept follows it.
 #[derive(Debug, Default)]
 struct Parser {
     buffer: Vec<u8>,
     data: String,
+    is_reset: bool,
 }
 
 impl Parser {
@@ -176,9 +177,12 @@ impl Parser {
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
             start += length + 1;
             if line.is_empty() {
-                if !self.data.is_empty() {
-                    messages.push(mem::take(&mut self.data));
+                let data = mem::take(&mut self.data);
+                if !mem::take(&mut self.is_reset) && !data.is_empty() {
+                    messages.push(data);
                 }
+            } else if let Some(name) = line.strip_prefix("event:") {
+                self.is_reset = name.trim() == "reset";
             } else if let Some(data) = line.strip_prefix("data:") {
                 if !self.data.is_empty() {
                     self.data.push('\n');
@@ -207,6 +211,13 @@ mod tests {
     fn comments_are_skipped_and_a_message_ends_with_a_blank_line() {
         let messages = Parser::default().feed(STREAM.as_bytes()).expect("small");
         assert_eq!(messages, ["{\"a\":1}", "x\nü"]);
+    }
+
+    #[test]
+    fn a_reset_is_no_event() {
+        let stream = "id: 6\nevent: reset\ndata: {\"first\":7}\n\nid: 7\nevent: note\ndata: x\n\n";
+        let messages = Parser::default().feed(stream.as_bytes()).expect("small");
+        assert_eq!(messages, ["x"]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ mod real_model;
 mod recovery;
 #[path = "parts/recovery_of_edits.rs"]
 mod recovery_of_edits;
+#[path = "parts/reference.rs"]
+mod reference;
 #[path = "parts/repositories.rs"]
 mod repositories;
 #[path = "parts/resume.rs"]

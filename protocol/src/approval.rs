@@ -1,6 +1,7 @@
 //! Approvals: steps that wait for a person.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::text_enum;
@@ -26,11 +27,13 @@ impl Answer {
 }
 
 /// The wait of a step for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wait {
     /// When a person was asked.
+    #[schemars(with = "crate::schema::Time")]
     pub since: Timestamp,
     /// When silence decides.
+    #[schemars(with = "crate::schema::Time")]
     pub until: Timestamp,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +41,7 @@ pub struct Wait {
 }
 
 /// What was decided about a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decided {
     /// What.
     pub answer: Answer,
@@ -46,6 +49,7 @@ pub struct Decided {
     #[serde(default)]
     pub by: Option<String>,
     /// When.
+    #[schemars(with = "crate::schema::Time")]
     pub at: Timestamp,
     /// Why, in that person's words.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::misleads;
@@ -59,7 +60,7 @@ impl<'de> Deserialize<'de> for Sha256 {
 }
 
 /// Bytes in the blob store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlobRef {
     /// Their hash.
     pub sha256: Sha256,
@@ -68,7 +69,7 @@ pub struct BlobRef {
 }
 
 /// A named file that an attempt made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactRef {
     /// Name within the step; see [`check_name`].
     pub name: String,

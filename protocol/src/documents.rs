@@ -4,6 +4,7 @@
 //! A model writes two of them, so unknown fields are ignored and what a model
 //! tends to leave out has a default; ids are text.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version that this code writes into every document.
@@ -121,7 +122,7 @@ pub struct EditReport {
 }
 
 /// How a model writes its edits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EditProtocol {
     /// The whole file in a fence: small models.

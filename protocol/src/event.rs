@@ -1,6 +1,7 @@
 //! Committed events: what happened, in order, for SSE, MQTT and people.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,11 +36,12 @@ text_enum! {
 }
 
 /// One row of the event log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Counts up without gaps.
     pub seq: u64,
     /// When it was committed.
+    #[schemars(with = "crate::schema::Time")]
     pub at: Timestamp,
     /// What happened.
     pub kind: EventKind,

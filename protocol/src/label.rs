@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a worker has: each key may have several values (`tool=cargo`, `tool=git`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, BTreeSet<String>>);
 
@@ -57,7 +58,7 @@ impl fmt::Display for Labels {
 }
 
 /// What a step needs: every pair must be among the worker's labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Requires(pub BTreeMap<String, String>);
 

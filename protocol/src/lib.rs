@@ -19,6 +19,7 @@ pub mod message;
 pub mod model;
 pub mod provider;
 pub mod sandbox;
+pub mod schema;
 pub mod secret;
 pub mod spec;
 pub mod step;

@@ -1,11 +1,12 @@
 //! Models, providers and prices as configurations and assignments carry them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{artifact::BlobRef, documents::EditProtocol};
 
 /// The dialect that a provider speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
     /// An OpenAI-compatible chat completions server.
@@ -19,7 +20,7 @@ pub enum ProviderKind {
 }
 
 /// A provider as the worker gets it for its own open attempt; the key never leaves the worker's memory.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ProviderDefinition {
     /// The name that candidates use.
     pub name: String,
@@ -40,7 +41,7 @@ pub struct ProviderDefinition {
 }
 
 /// How long a provider may take with one answer, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Timeouts {
     /// From the request to the first piece of the answer: loading a model can take minutes.
@@ -76,7 +77,7 @@ impl std::fmt::Debug for ProviderDefinition {
 }
 
 /// One model that may answer, in order of preference.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     /// Name of the provider.
     pub provider: String,
@@ -103,7 +104,7 @@ const fn default_window() -> u32 {
 }
 
 /// US dollars per million tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
     /// Fresh input.
     #[serde(default)]
@@ -126,7 +127,7 @@ impl Price {
 }
 
 /// A model that a worker can reach by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReachableModel {
     /// Provider name on that worker.
     pub provider: String,

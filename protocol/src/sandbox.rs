@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::label::Labels;
@@ -20,7 +21,7 @@ pub const UNAVAILABLE: &str = "unavailable";
 pub const PACKAGES: &str = "packages";
 
 /// A level of protection, least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SandboxLevel {
     /// Own process group, scrubbed environment, private HOME, limits.

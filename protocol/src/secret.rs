@@ -1,5 +1,6 @@
 //! Secrets of steps, as workflows and the API name them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest name.
@@ -36,7 +37,7 @@ pub fn check_secret_name(name: &str) -> Result<(), InvalidSecretName> {
 }
 
 /// A secret that a step gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretUse {
     /// Its name.
     pub name: String,
@@ -46,7 +47,7 @@ pub struct SecretUse {
 }
 
 /// How a command gets a secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretForm {
     /// In the environment variable of its name.

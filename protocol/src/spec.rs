@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// One step, ready to be executed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepSpec {
     /// The job's title, for commit messages and logs.
     pub title: String,
@@ -53,7 +54,7 @@ const fn default_check_limit() -> Millis {
 }
 
 /// What a step does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// An agent plays a role.
@@ -65,7 +66,7 @@ pub enum Work {
 }
 
 /// An agent's part of a [`StepSpec`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentWork {
     /// Such as `architect`; its contract decides how the answer is read.
     pub role: String,
@@ -84,7 +85,7 @@ const fn default_calls() -> u32 {
 }
 
 /// What a `run` step executes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// An argument vector; empty means: nothing to do, succeed at once.
@@ -99,7 +100,7 @@ pub enum Command {
 }
 
 /// The tool steps of `use:`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStep {
     /// Gets the repository, fetches dependencies, measures the baseline.
@@ -113,7 +114,7 @@ pub enum ToolStep {
 }
 
 /// The type of a declared output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputType {
     /// Anything.
@@ -137,7 +138,7 @@ pub enum OutputType {
 }
 
 /// The files that a step works on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceRef {
     /// Where the repository comes from.
     pub source: RepoSource,
@@ -155,7 +156,7 @@ pub struct WorkspaceRef {
 }
 
 /// Where a repository comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RepoSource {
     /// Workers clone it.
@@ -195,7 +196,7 @@ impl RepoSource {
 }
 
 /// What a writing step leaves behind for the next one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceResult {
     /// The job's base commit.
     pub base: String,
@@ -207,7 +208,7 @@ pub struct WorkspaceResult {
 }
 
 /// The model that answered, as it is shown with the attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelUsed {
     /// Provider name.
     pub provider: String,

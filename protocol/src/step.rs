@@ -1,5 +1,6 @@
 //! Steps and attempts: their states, outcomes and errors.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::text_enum;
@@ -142,7 +143,7 @@ text_enum! {
 }
 
 /// Why an attempt did not end well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepError {
     /// What kind of trouble.
     pub class: ErrorClass,

@@ -1,5 +1,6 @@
 //! Workers: what is seen of them and what is wanted of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::text_enum;
@@ -31,7 +32,7 @@ text_enum! {
 }
 
 /// How busy a worker's machine is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
     /// Load average over one minute.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use axum::{
     Extension, Json,
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -37,7 +37,7 @@ use crate::{
 use super::{
     Api,
     auth::Caller,
-    extract::OfJob,
+    extract::{OfBlob, OfJob, OfName},
     problem::{ApiError, ApiResult, not_found},
 };
 
@@ -61,10 +61,9 @@ pub(super) async fn list(State(api): State<Api>, job: OfJob) -> ApiResult<Json<P
 pub(super) async fn download(
     State(api): State<Api>,
     job: OfJob,
-    Path(parts): Path<std::collections::HashMap<String, String>>,
+    OfName(name): OfName,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let name = parts.get("name").cloned().unwrap_or_default();
     let (id, wanted) = (job.id, name.clone());
     let found = api
         .readers
@@ -85,7 +84,7 @@ pub(super) async fn download(
 
 pub(super) async fn download_blob(
     State(api): State<Api>,
-    Path(sha256): Path<String>,
+    OfBlob(sha256): OfBlob,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let sha256 = parse(&sha256)?;
@@ -118,14 +117,23 @@ async fn send_file(
         headers
             .get(name)
             .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.contains(&etag))
+            .is_some_and(|value| value.contains(&etag) || value.trim() == "*")
     };
     if matches(header::IF_NONE_MATCH) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+    // a part of another file than the client has begun is of no use; units that are not known do not count
+    let same = !headers.contains_key(header::IF_RANGE) || matches(header::IF_RANGE);
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let range = range.filter(|range| same && range.starts_with("bytes="));
     let (start, end) = match range {
-        Some(range) => parse_range(range, size)?,
+        Some(range) => match parse_range(range, size) {
+            Ok(part) => part,
+            Err(problem) => {
+                let whole = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
+                return Ok((whole, problem).into_response());
+            }
+        },
         None => (0, size),
     };
     let mut file = tokio::fs::File::open(api.blobs.path(&sha256))
@@ -201,7 +209,7 @@ fn parse_range(range: &str, size: u64) -> ApiResult<(u64, u64)> {
 }
 
 /// How far an upload is. Who asks is about to name the blob: retention spares a stored one for a while.
-pub(super) async fn blob_offset(State(api): State<Api>, Path(sha256): Path<String>) -> ApiResult<Response> {
+pub(super) async fn blob_offset(State(api): State<Api>, OfBlob(sha256): OfBlob) -> ApiResult<Response> {
     let sha256 = parse(&sha256)?;
     let pin = api.blobs.pin(sha256);
     let blobs = api.blobs.clone();
@@ -236,7 +244,7 @@ async fn announce(api: &Api, pin: Pin, sha256: Sha256, size: u64) -> ApiResult<(
 pub(super) async fn upload_blob(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(sha256): Path<String>,
+    OfBlob(sha256): OfBlob,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {

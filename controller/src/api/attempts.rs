@@ -1,9 +1,6 @@
 //! What the worker that holds an attempt may fetch for it.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-};
+use axum::{Extension, Json, extract::State};
 use protocol::{
     http::problem::{Code, Problem},
     id::{AttemptId, WorkerId},
@@ -19,6 +16,7 @@ use crate::{
 use super::{
     Api,
     auth::Caller,
+    extract::OfAttempt,
     problem::{ApiResult, not_found},
 };
 
@@ -73,7 +71,7 @@ pub(super) async fn open_spec(api: &Api, attempt: AttemptId, worker: WorkerId) -
 pub(super) async fn spec(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(attempt): Path<String>,
+    OfAttempt(attempt): OfAttempt,
 ) -> ApiResult<Json<StepSpec>> {
     let (id, owner) = owned(&api, &caller, &attempt).await?;
     Ok(Json(open_spec(&api, id, owner.worker).await?))
@@ -83,7 +81,7 @@ pub(super) async fn spec(
 pub(super) async fn providers(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(attempt): Path<String>,
+    OfAttempt(attempt): OfAttempt,
 ) -> ApiResult<Json<Vec<ProviderDefinition>>> {
     let (id, owner) = owned(&api, &caller, &attempt).await?;
     caller.confidential()?;

@@ -110,14 +110,43 @@ pub(crate) fn follow(
         job,
         last: after,
         pending: VecDeque::new(),
+        begun: false,
         behind: true,
         ended: false,
     };
     let events = stream::unfold(feed, move |mut feed| async move {
-        let event = feed.next().await?;
-        Some((Ok(said(&event)), feed))
+        let next = match feed.next().await? {
+            Next::Event(event) => said(&event),
+            Next::Reset { first } => reset(first),
+        };
+        Some((Ok(next), feed))
     });
     Ok(Sse::new(events))
+}
+
+/// What follows is not what came after the last event that the reader names: what it knows is to be read anew.
+fn reset(first: u64) -> SseEvent {
+    SseEvent::default()
+        .id(first.saturating_sub(1).to_string())
+        .event("reset")
+        .data(format!("{{\"first\":{first}}}"))
+}
+
+/// Where a reader goes on that has seen everything up to `seen`: `None` there, else at the first kept event.
+const fn gone(seen: u64, (first, last): (u64, u64)) -> Option<u64> {
+    if seen != 0 && (seen > last || seen + 1 < first) {
+        Some(first)
+    } else {
+        None
+    }
+}
+
+enum Next {
+    Event(Event),
+    /// What the reader wants is not kept; everything from `first` on is.
+    Reset {
+        first: u64,
+    },
 }
 
 fn whole(api: Api, job: Option<JobId>, after: u64) -> ApiResult<Response> {
@@ -143,16 +172,26 @@ struct Feed {
     last: u64,
     live: broadcast::Receiver<CommittedEvents>,
     pending: VecDeque<Event>,
+    /// Whether it was looked at where the reader goes on.
+    begun: bool,
     behind: bool,
     ended: bool,
 }
 
 impl Feed {
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Next> {
+        if !self.begun {
+            self.begun = true;
+            let kept = self.api.readers.query(events::kept);
+            if let Some(first) = gone(self.last, kept.await.ok()?) {
+                self.last = first.saturating_sub(1);
+                return Some(Next::Reset { first });
+            }
+        }
         loop {
             if let Some(event) = self.pending.pop_front() {
                 self.last = event.seq;
-                return Some(event);
+                return Some(Next::Event(event));
             }
             if self.ended {
                 return None;
@@ -209,4 +248,22 @@ fn ends_job(event: &Event) -> bool {
         && state
             .and_then(|state| state.parse().ok())
             .is_some_and(JobState::is_terminal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gone;
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_or_is_told_to_begin_anew() {
+        let kept = (100, 200);
+        for there in [0, 99, 100, 200] {
+            assert_eq!(gone(there, kept), None, "{there}");
+        }
+        for elsewhere in [1, 98, 201, u64::MAX] {
+            assert_eq!(gone(elsewhere, kept), Some(100), "{elsewhere}");
+        }
+        assert_eq!(gone(0, (0, 0)), None);
+        assert_eq!(gone(7, (0, 0)), Some(0));
+    }
 }

@@ -8,7 +8,10 @@ use axum::{
     http::request::Parts,
 };
 use protocol::{
-    http::problem::{Code, Problem},
+    http::{
+        artifacts::MAX_UPLOAD_CHUNK,
+        problem::{Code, Problem},
+    },
     id::{JobId, JobRef},
     job::StepKey,
 };
@@ -29,7 +32,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        let bytes = read(request, api).await?;
+        let bytes = read(request, api.body_limit).await?;
         decode(&bytes).map(Self)
     }
 }
@@ -37,9 +40,19 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
 /// How long a body may take to come: whoever is slower holds up others.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// The bytes of a body within the configured limit.
-pub async fn read(request: Request, api: &Api) -> Result<Bytes, ApiError> {
-    let limit = api.body_limit;
+/// A piece of a file.
+pub struct Piece(pub Bytes);
+
+impl FromRequest<Api> for Piece {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, ApiError> {
+        read(request, MAX_UPLOAD_CHUNK).await.map(Self)
+    }
+}
+
+/// The bytes of a body; its route holds it to the limit, which is named to who goes beyond.
+pub async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let Ok(bytes) = timeout(BODY_TIME, Bytes::from_request(request, &())).await else {
         let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
         return Err(Problem::new(Code::TooSlow, detail).into());
@@ -131,6 +144,39 @@ impl FromRequestParts<Api> for OfStep {
         text.parse()
             .map(Self)
             .map_err(|_| not_found("step", &text, "agentctl show JOB lists the steps"))
+    }
+}
+
+/// The name that ends the path.
+pub struct OfName(pub String);
+
+impl FromRequestParts<Api> for OfName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        path_value(parts, api, "name").await.map(Self)
+    }
+}
+
+/// The hash that ends the path, unchecked.
+pub struct OfBlob(pub String);
+
+impl FromRequestParts<Api> for OfBlob {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        path_value(parts, api, "sha256").await.map(Self)
+    }
+}
+
+/// The attempt in the path, unchecked.
+pub struct OfAttempt(pub String);
+
+impl FromRequestParts<Api> for OfAttempt {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        path_value(parts, api, "attempt").await.map(Self)
     }
 }
 

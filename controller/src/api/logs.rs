@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -31,7 +31,7 @@ use super::{
     artifacts::{blocking, io_problem, number_header},
     attempts::owned,
     auth::Caller,
-    extract::{OfJob, OfStep, Params},
+    extract::{OfAttempt, OfJob, OfStep, Params, Piece},
     problem::{ApiResult, not_found},
 };
 
@@ -44,9 +44,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub(super) async fn upload(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(attempt): Path<String>,
+    OfAttempt(attempt): OfAttempt,
     headers: HeaderMap,
-    body: Bytes,
+    Piece(body): Piece,
 ) -> ApiResult<Response> {
     let (id, _) = owned(&api, &caller, &attempt).await?;
     let offset = number_header(&headers, UPLOAD_OFFSET)?;

@@ -142,10 +142,14 @@ pub fn need_of(method: &Method, path: &str) -> Option<Need> {
 
 /// The methods of a route, for the header `Allow`.
 pub fn methods_of(path: &str) -> String {
-    let methods: Vec<&str> = all()
+    let mut methods: Vec<&str> = all()
         .filter(|route| route.path == path)
         .map(|route| route.method.as_str())
         .collect();
+    // axum answers HEAD by GET
+    if methods.contains(&"GET") && !methods.contains(&"HEAD") {
+        methods.push("HEAD");
+    }
     methods.join(",")
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -30,7 +30,7 @@ use super::{
     Api,
     attempts::{open_spec, owned},
     auth::Caller,
-    extract::Body,
+    extract::{Body, OfAttempt, OfName},
     jobs::note,
     problem::{ApiError, ApiResult, not_found},
 };
@@ -65,7 +65,7 @@ pub(super) async fn set(
 pub(super) async fn remove(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Response> {
     check_name(&name)?;
     let wanted = name.clone();
@@ -138,7 +138,7 @@ pub(super) async fn check(api: &Api, workflow: &Workflow) -> ApiResult<()> {
 pub(super) async fn hand_out(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(attempt): Path<String>,
+    OfAttempt(attempt): OfAttempt,
 ) -> ApiResult<Response> {
     let (id, owner) = owned(&api, &caller, &attempt).await?;
     let spec = open_spec(&api, id, owner.worker).await?;

@@ -11,22 +11,42 @@ use protocol::{
     step::StepState,
     worker::{Wanted, WorkerState},
 };
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{orchestrator::World, state::usage};
 
 use super::{Api, problem::ApiResult};
 
+/// Says that the process lives.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Alive {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Says that it can take work.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// This start of the controller.
+    epoch: u64,
+}
+
 /// The process lives.
-pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+pub(super) async fn healthz() -> Json<Alive> {
+    Json(Alive { status: "ok" })
 }
 
 /// The engine answers and the tables can be read.
-pub(super) async fn readyz(State(api): State<Api>) -> ApiResult<Json<Value>> {
+pub(super) async fn readyz(State(api): State<Api>) -> ApiResult<Json<Ready>> {
     api.engine.inspect(|_, _| ()).await?;
     api.readers.query(crate::state::events::first_seq).await?;
-    Ok(Json(json!({"status": "ready", "epoch": api.about.epoch})))
+    Ok(Json(Ready {
+        status: "ready",
+        epoch: api.about.epoch,
+    }))
 }
 
 /// Prometheus text.

@@ -18,6 +18,7 @@ use protocol::{
     spec::RepoSource,
     usage::Usage,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -53,7 +54,7 @@ pub(super) async fn submit(
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
-    let body = read(request, &api).await?;
+    let body = read(request, api.body_limit).await?;
     let key = idempotency_key(&headers, &caller, &body)?;
     let wish: SubmitJob = decode(&body)?;
     let job = check(&api, wish).await?;
@@ -89,11 +90,17 @@ async fn enter(api: &Api, caller: &Caller, job: Job, key: Option<SubmitKey>) -> 
 }
 
 /// One entry of a batch's answer, in the order of the request.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum BatchEntry {
     Job { number: JobNumber, id: JobId },
     Problem(Box<Problem>),
+}
+
+/// The answer to a batch.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BatchAnswer {
+    items: Vec<BatchEntry>,
 }
 
 /// Many jobs in one call: each stands for itself, and all that are taken share few transactions.
@@ -101,8 +108,8 @@ pub(super) async fn batch(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> ApiResult<Response> {
-    let body = read(request, &api).await?;
+) -> ApiResult<Json<BatchAnswer>> {
+    let body = read(request, api.body_limit).await?;
     let wishes: Vec<SubmitJob> = decode(&body)?;
     if wishes.len() > BATCH {
         let problem = Problem::new(
@@ -118,7 +125,7 @@ pub(super) async fn batch(
             Err(error) => Err(error),
         });
     }
-    let entries = futures::future::join_all(entering.into_iter().map(|entering| async {
+    let items = futures::future::join_all(entering.into_iter().map(|entering| async {
         let entered = match entering {
             Ok(entering) => entering.await,
             Err(error) => Err(error),
@@ -129,7 +136,7 @@ pub(super) async fn batch(
         }
     }))
     .await;
-    Ok(Json(serde_json::json!({ "items": entries })).into_response())
+    Ok(Json(BatchAnswer { items }))
 }
 
 fn idempotency_key(headers: &HeaderMap, caller: &Caller, body: &[u8]) -> ApiResult<Option<SubmitKey>> {

@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,7 @@ use crate::{
 use super::{
     Api,
     auth::Caller,
-    extract::Body,
+    extract::{Body, OfName},
     jobs::note,
     problem::{ApiResult, not_found},
 };
@@ -95,7 +95,7 @@ pub(super) async fn create(
 pub(super) async fn remove(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Response> {
     let wanted = name.clone();
     let removed = api

@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ use crate::orchestrator::{Event, World, world::Worker};
 use super::{
     Api,
     auth::Caller,
+    extract::OfName,
     jobs::note,
     problem::{ApiResult, not_found},
 };
@@ -86,7 +87,7 @@ async fn find(api: &Api, name: &str) -> ApiResult<WorkerView> {
         .ok_or_else(|| not_found("worker", name, "agentctl workers lists them"))
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> ApiResult<Json<WorkerView>> {
+pub(super) async fn show(State(api): State<Api>, OfName(name): OfName) -> ApiResult<Json<WorkerView>> {
     Ok(Json(find(&api, &name).await?))
 }
 
@@ -112,35 +113,35 @@ pub(crate) async fn want(api: &Api, caller: &Caller, name: &str, wanted: Wanted)
 pub(super) async fn pause(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Json<WorkerView>> {
     want(&api, &caller, &name, Wanted::Paused).await?;
-    show(State(api), Path(name)).await
+    show(State(api), OfName(name)).await
 }
 
 pub(super) async fn drain(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Json<WorkerView>> {
     want(&api, &caller, &name, Wanted::Draining).await?;
-    show(State(api), Path(name)).await
+    show(State(api), OfName(name)).await
 }
 
 pub(super) async fn resume(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Json<WorkerView>> {
     want(&api, &caller, &name, Wanted::Active).await?;
-    show(State(api), Path(name)).await
+    show(State(api), OfName(name)).await
 }
 
 /// Its credential opens nothing from now on, and its connections are closed.
 pub(super) async fn remove(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
 ) -> ApiResult<Response> {
     want(&api, &caller, &name, Wanted::Removed).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

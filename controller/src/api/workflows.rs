@@ -2,10 +2,7 @@
 
 use std::sync::PoisonError;
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-};
+use axum::{Extension, Json, extract::State};
 use protocol::{
     http::{
         Page,
@@ -18,7 +15,13 @@ use serde_json::Value;
 
 use crate::{state::workflows, workflow::load};
 
-use super::{Api, auth::Caller, extract::Body, jobs::note, problem::ApiResult};
+use super::{
+    Api,
+    auth::Caller,
+    extract::{Body, OfName},
+    jobs::note,
+    problem::ApiResult,
+};
 
 pub(super) async fn list(State(api): State<Api>) -> Json<Page<WorkflowView>> {
     let items = api.catalog.read().unwrap_or_else(PoisonError::into_inner).list();
@@ -28,7 +31,7 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Page<WorkflowView>> {
     })
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> ApiResult<Json<WorkflowView>> {
+pub(super) async fn show(State(api): State<Api>, OfName(name): OfName) -> ApiResult<Json<WorkflowView>> {
     let view = api
         .catalog
         .read()
@@ -65,7 +68,7 @@ pub(super) async fn schema() -> Json<Value> {
 pub(super) async fn store(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    OfName(name): OfName,
     Body(ValidateWorkflow { text }): Body<ValidateWorkflow>,
 ) -> ApiResult<Json<WorkflowView>> {
     // a copy takes it first, so that nothing is in force that is not on disk

@@ -109,7 +109,7 @@ pub(super) struct Nothing {}
 /// The fields of a form that anybody may send.
 pub(super) async fn fields(request: Request, api: &Api) -> Result<HashMap<String, String>, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = extract::read(Request::from_parts(parts.clone(), body), api).await?;
+    let bytes = extract::read(Request::from_parts(parts.clone(), body), api.body_limit).await?;
     let request = Request::from_parts(parts, bytes.into());
     let form = Form::<HashMap<String, String>>::from_request(request, &()).await;
     form.map(|Form(fields)| fields).map_err(|rejection| {

@@ -40,6 +40,11 @@ pub fn first_seq(connection: &Connection) -> Result<u64, StateError> {
     Ok(first.unwrap_or(0) as u64)
 }
 
+/// The first and the last sequence number that are kept, 0 and 0 where none are.
+pub fn kept(connection: &Connection) -> Result<(u64, u64), StateError> {
+    Ok((first_seq(connection)?, last_seq(connection)?))
+}
+
 /// Events after a sequence number, of one job or of all, oldest first.
 pub fn after(
     connection: &Connection,

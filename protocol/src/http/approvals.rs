@@ -1,5 +1,6 @@
 //! Steps that wait for a person: what is asked, and the answer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use crate::{
 pub const MAX_REASON: usize = 2_000;
 
 /// The wait of a step for a person, as a job shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalView {
     /// Since when, until when, and how it ended.
     #[serde(flatten)]
@@ -28,7 +29,7 @@ pub struct ApprovalView {
 }
 
 /// Everything that a person needs for a decision. Its ETag is [`Self::etag`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalDetail {
     /// Of which job.
     pub job: JobLink,
@@ -48,7 +49,7 @@ pub struct ApprovalDetail {
 }
 
 /// A step that is shown for a decision.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownStep {
     /// Which.
     pub step: StepKey,
@@ -60,7 +61,7 @@ pub struct ShownStep {
 
 /// `POST /v1/jobs/{job}/steps/{step}/approve` and `/reject`. With an `If-Match` of what was looked at, a
 /// decision about something else is refused (412). A repeat is harmless.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideStep {
     /// For the record, at most [`MAX_REASON`] characters.

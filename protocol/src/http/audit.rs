@@ -1,6 +1,7 @@
 //! `/v1/audit`: who did what, from where, when, with which result.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Method, Page, query};
@@ -35,11 +36,12 @@ impl Endpoint for ListAudit {
 }
 
 /// One row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRow {
     /// Its number, without gaps.
     pub seq: u64,
     /// When.
+    #[schemars(with = "crate::schema::Time")]
     pub at: Timestamp,
     /// Name of the token or worker; `nobody` without a valid credential.
     pub who: String,
@@ -71,7 +73,7 @@ impl Endpoint for VerifyAudit {
 }
 
 /// What following the chain has shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditCheck {
     /// Rows that fit.
     pub rows: u64,
@@ -88,7 +90,7 @@ pub struct AuditCheck {
 }
 
 /// A row that does not fit the one before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrokenRow {
     /// Why not.
     pub why: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// `POST /v1/jobs`: submit. Send an `Idempotency-Key` to make a repeat harmless.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitJob {
     /// Name of the workflow.
@@ -48,7 +49,7 @@ pub struct SubmitJob {
 }
 
 /// Caps on what a job may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// US dollars.
@@ -85,7 +86,7 @@ impl Endpoint for SubmitJob {
 }
 
 /// A job as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
     /// The short number.
     pub number: JobNumber,
@@ -102,10 +103,13 @@ pub struct JobView {
     /// Higher goes first.
     pub priority: i32,
     /// When it was accepted.
+    #[schemars(with = "crate::schema::Time")]
     pub created_at: Timestamp,
     /// When its first step was dispatched.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub ended_at: Option<Timestamp>,
     /// Why it failed, is parked or was cancelled.
     pub reason: Option<String>,
@@ -135,7 +139,7 @@ pub struct JobView {
 }
 
 /// A job's repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepoView {
     /// Short name.
     pub name: String,
@@ -148,7 +152,7 @@ pub struct RepoView {
 }
 
 /// A step as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
     /// Its key in the job.
     pub key: StepKey,
@@ -165,8 +169,10 @@ pub struct StepView {
     /// Sum over its attempts.
     pub usage: Usage,
     /// When its first attempt started.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub ended_at: Option<Timestamp>,
     /// The last error.
     pub error: Option<StepError>,
@@ -188,7 +194,7 @@ pub struct StepView {
 }
 
 /// An attempt as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// The UUID.
     pub id: AttemptId,
@@ -199,10 +205,13 @@ pub struct AttemptView {
     /// On which worker.
     pub worker: String,
     /// When it was offered.
+    #[schemars(with = "crate::schema::Time")]
     pub offered_at: Timestamp,
     /// When it was accepted.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub ended_at: Option<Timestamp>,
     /// Why not well.
     pub error: Option<StepError>,
@@ -290,7 +299,7 @@ job_calls! {
 }
 
 /// `POST /v1/jobs/{job}/salvage`: apply a late outcome as the step's result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SalvageAttempt {
     /// The step.
@@ -321,7 +330,7 @@ impl Endpoint for SalvageJob {
 }
 
 /// An artifact as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
     /// `<step key>/<name>`, or the short name of one of deliver's.
     pub name: String,
@@ -331,11 +340,12 @@ pub struct ArtifactView {
     /// The step that made it.
     pub step: StepKey,
     /// When.
+    #[schemars(with = "crate::schema::Time")]
     pub created_at: Timestamp,
 }
 
 /// The bytes of an artifact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactFile {
     /// Hash.
     pub sha256: crate::artifact::Sha256,
@@ -373,7 +383,7 @@ pub fn log_path(job: JobRef, step: &StepKey, attempt: Option<u32>, offset: u64, 
 }
 
 /// Why a job does not go on, or what it does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// Its state.
     pub state: JobState,
@@ -390,7 +400,7 @@ pub struct Why {
 }
 
 /// What one step waits for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyStep {
     /// Which step.
     pub step: StepKey,
@@ -415,7 +425,7 @@ pub struct WhyStep {
 }
 
 /// What one worker lacks for a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyWorker {
     /// Its name.
     pub worker: String,

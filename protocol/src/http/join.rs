@@ -1,13 +1,14 @@
 //! How a worker joins: the token that a person copies, what it is exchanged for,
 //! and how a certificate is renewed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Method};
 use crate::{id::WorkerId, label::Labels};
 
 /// `POST /v1/workers/join`: a join token in, a credential out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JoinWorker {
     /// What the controller knows by hash; see [`JoinToken::proof`].
     pub token: String,
@@ -35,7 +36,7 @@ impl Endpoint for JoinWorker {
 }
 
 /// `POST /v1/workers/renew`: a new certificate for the worker that asks, over its present one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RenewWorker {
     /// The public half of a new key.
     pub public_key: PublicKey,
@@ -70,7 +71,7 @@ impl PublicKey {
 }
 
 /// A certificate that the controller has given to a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuedCertificate {
     /// The certificate, in PEM.
     pub pem: String,
@@ -80,7 +81,7 @@ pub struct IssuedCertificate {
 
 /// What a worker gets when it joins. Over TLS its credential is its certificate, on plain
 /// loopback a secret.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerCredential {
     /// Its id: MQTT client id and user name.
     pub id: WorkerId,

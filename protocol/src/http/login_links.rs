@@ -1,5 +1,6 @@
 //! `/v1/login-links`: a way from a token into the dashboard.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Method};
@@ -18,7 +19,7 @@ impl Endpoint for CreateLoginLink {
 }
 
 /// The only time that the link is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LoginLinkCreated {
     /// To be put behind the address by which the controller was reached.
     pub path: String,

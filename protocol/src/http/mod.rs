@@ -15,6 +15,7 @@ pub mod tokens;
 pub mod workers;
 pub mod workflows;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// HTTP methods in use.
@@ -45,11 +46,11 @@ pub trait Endpoint: Serialize {
 }
 
 /// An answer without content.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Empty {}
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,

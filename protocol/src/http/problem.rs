@@ -1,6 +1,7 @@
 //! RFC 9457 problems: every error of the API has a stable code, the field at
 //! fault, and a way out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An error of the API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("{detail}")]
 pub struct Problem {
     /// `urn:agentd:problem:<code>`.
@@ -34,10 +35,10 @@ pub struct Problem {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal;)+) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $status:literal;)+) => {
         /// The stable code of a problem.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Code { $($(#[$doc])* #[serde(rename = $text)] $variant),+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Code { $($(#[doc = $doc])* #[serde(rename = $text)] $variant),+ }
 
         impl Code {
             /// Every code.
@@ -46,6 +47,11 @@ macro_rules! codes {
             /// The text, as documentation spells it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
+            }
+
+            /// What it says, as a sentence for references.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim()),+ }
             }
 
             /// The HTTP status that it comes with.

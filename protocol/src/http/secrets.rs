@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Empty, Endpoint, Method, Page, encode};
@@ -14,7 +15,7 @@ pub const MIN_SECRET: usize = 8;
 pub const MAX_SECRET: usize = 16 << 10;
 
 /// `POST /v1/secrets`: makes it, or gives it another value.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetSecret {
     /// Like `FORGE_TOKEN`.
@@ -42,17 +43,20 @@ impl Endpoint for SetSecret {
 }
 
 /// A secret as lists show it: never its value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretView {
     /// Its name.
     pub name: String,
     /// When it was first set.
+    #[schemars(with = "crate::schema::Time")]
     pub created_at: Timestamp,
     /// When it got its present value.
+    #[schemars(with = "crate::schema::Time")]
     pub set_at: Timestamp,
     /// Who set that.
     pub set_by: String,
     /// When it was last handed to an attempt.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub last_used_at: Option<Timestamp>,
 }
 

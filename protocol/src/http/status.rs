@@ -1,5 +1,6 @@
 //! `/v1/status`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Method};
@@ -19,7 +20,7 @@ impl Endpoint for GetStatus {
 }
 
 /// Bytes in the state folder, by what they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskUsed {
     /// The database with its write-ahead log.
     pub database: u64,
@@ -30,7 +31,7 @@ pub struct DiskUsed {
 }
 
 /// The controller at a glance; also the payload of the retained topic `agentd/status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// `online`, or `offline` as the last word of an orderly stop.
     pub state: String,

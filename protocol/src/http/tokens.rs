@@ -1,6 +1,7 @@
 //! `/v1/tokens`.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Empty, Endpoint, Method, Page, encode};
@@ -31,7 +32,7 @@ impl Scope {
 }
 
 /// `POST /v1/tokens`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// For people; unique.
@@ -54,7 +55,7 @@ impl Endpoint for CreateToken {
 }
 
 /// The only time that the token's secret is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TokenCreated {
     /// The bearer token.
     pub token: String,
@@ -64,7 +65,7 @@ pub struct TokenCreated {
 }
 
 /// A token as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: TokenId,
@@ -73,10 +74,13 @@ pub struct TokenView {
     /// What it allows.
     pub scopes: Vec<Scope>,
     /// When it was made.
+    #[schemars(with = "crate::schema::Time")]
     pub created_at: Timestamp,
     /// Until when it lives.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub last_used_at: Option<Timestamp>,
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/workers`: the roster, and what is wanted of each; how one joins is in [`super::join`].
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Empty, Endpoint, Method, Page, encode};
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// A worker as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerView {
     /// Its name.
     pub name: String,
@@ -36,15 +37,17 @@ pub struct WorkerView {
     /// How busy its machine is.
     pub load: Load,
     /// When it joined.
+    #[schemars(with = "crate::schema::Time")]
     pub joined_at: Timestamp,
     /// When it was last heard.
+    #[schemars(with = "Option<crate::schema::Time>")]
     pub last_seen_at: Option<Timestamp>,
     /// What it does now.
     pub current: Vec<CurrentStep>,
 }
 
 /// A step on a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CurrentStep {
     /// Of which job.
     pub job: JobLink,
@@ -100,7 +103,7 @@ worker_calls! {
 }
 
 /// `POST /v1/workers/join-tokens`: a token that lets one worker join within 15 minutes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateJoinToken {}
 
@@ -115,10 +118,11 @@ impl Endpoint for CreateJoinToken {
 }
 
 /// The only time that the token is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JoinTokenCreated {
     /// What `agent-worker join` takes.
     pub token: String,
     /// Until when.
+    #[schemars(with = "crate::schema::Time")]
     pub expires_at: Timestamp,
 }

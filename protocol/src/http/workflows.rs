@@ -1,12 +1,13 @@
 //! `/v1/workflows`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Endpoint, Method, Page, encode};
 
 /// A workflow as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowView {
     /// Its name.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct WorkflowView {
 }
 
 /// An input as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InputView {
     /// Its name.
     pub name: String,
@@ -95,7 +96,7 @@ impl Endpoint for PutWorkflow {
 }
 
 /// `POST /v1/workflows/validate`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ValidateWorkflow {
     /// The YAML.
@@ -126,7 +127,7 @@ impl Endpoint for GetWorkflowSchema {
 }
 
 /// What is wrong with a workflow, or nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowReport {
     /// Whether it can be loaded.
     pub ok: bool,
@@ -141,7 +142,7 @@ pub struct WorkflowReport {
 }
 
 /// One mistake in a workflow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("{}{message}", self.place())]
 pub struct WorkflowError {
     /// Line in the text, from 1.
