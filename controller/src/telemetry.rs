@@ -124,6 +124,11 @@ impl Telemetry {
         self.exposition.text()
     }
 
+    /// The same in the older format: [`service::obs::metrics::PLAIN_CONTENT_TYPE`].
+    pub fn plain_metrics_text(&self) -> String {
+        self.exposition.plain_text()
+    }
+
     /// The process serves.
     pub fn started(&self, http: SocketAddr, mqtt: SocketAddr, state_dir: &Path, epoch: u64) {
         let state_dir = state_dir.display();

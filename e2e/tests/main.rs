@@ -28,6 +28,8 @@ mod installing;
 mod joining;
 #[path = "parts/keeping.rs"]
 mod keeping;
+#[path = "parts/metrics.rs"]
+mod metrics;
 #[path = "parts/monitoring.rs"]
 mod monitoring;
 #[path = "parts/quotas.rs"]

@@ -137,7 +137,7 @@ fn body(content: &Content, example: &str) -> Value {
             json!({"application/json": {"schema": inline(shape), "example": example}})
         }
         Content::Other(media) => json!({*media: {}}),
-        Content::Nothing => json!({}),
+        Content::Events(_) | Content::Nothing => json!({}),
     };
     json!({"required": true, "content": content})
 }
@@ -162,6 +162,16 @@ fn answer(
     match content {
         Content::Json(shape) => {
             response["content"]["application/json"] = json!({"schema": answers.place(shape)})
+        }
+        Content::Events(shape) => {
+            let data = json!({
+                "type": "string", "contentMediaType": "application/json", "contentSchema": answers.place(shape),
+            });
+            let event = json!({
+                "type": "object", "required": ["data"],
+                "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": data},
+            });
+            response["content"]["text/event-stream"] = json!({"schema": event});
         }
         Content::Other(media) => response["content"][*media] = json!({"schema": {"type": "string"}}),
         Content::Nothing => {}

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use protocol::{
@@ -13,6 +13,7 @@ use protocol::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use service::obs::metrics;
 
 use crate::{orchestrator::World, state::usage};
 
@@ -49,8 +50,8 @@ pub(super) async fn readyz(State(api): State<Api>) -> ApiResult<Json<Ready>> {
     }))
 }
 
-/// Prometheus text.
-pub(super) async fn metrics(State(api): State<Api>) -> Response {
+/// `OpenMetrics` for who asks for it, as Prometheus does; else its older text.
+pub(super) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let counted = api.engine.inspect(|world, _| {
         let mut jobs: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
         for job in world.jobs.values() {
@@ -63,8 +64,13 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         api.telemetry.queue_depth(depth);
     }
     api.telemetry.disk_used(&disk_used(&api));
-    let kind = HeaderValue::from_static(service::obs::metrics::CONTENT_TYPE);
-    ([(header::CONTENT_TYPE, kind)], api.telemetry.metrics_text()).into_response()
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (kind, text) = if accept.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
+        (metrics::CONTENT_TYPE, api.telemetry.metrics_text())
+    } else {
+        (metrics::PLAIN_CONTENT_TYPE, api.telemetry.plain_metrics_text())
+    };
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
 }
 
 pub(super) async fn status(State(api): State<Api>) -> ApiResult<Json<Status>> {

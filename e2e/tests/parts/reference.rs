@@ -37,6 +37,14 @@ fn lived_in(lab: &Lab) -> Controller {
     controller
 }
 
+/// What is chosen by rules; at random only for who gives it time, as it then takes all of that.
+fn phases() -> &'static str {
+    match std::env::var_os("AGENTD_API_SECONDS") {
+        Some(_) => "examples,coverage,fuzzing",
+        None => "coverage,examples",
+    }
+}
+
 fn number(name: &str, otherwise: u32) -> String {
     let set = std::env::var(name).ok().and_then(|text| text.parse().ok());
     set.unwrap_or(otherwise).to_string()
@@ -98,12 +106,11 @@ fn every_call_keeps_to_the_reference() {
         .arg(&config)
         .args(["run", &format!("{}/openapi.json", controller.url())])
         .args(["--header", &format!("Authorization: Bearer {token}")])
-        .args(["--phases", "examples,coverage,fuzzing", "--mode", "all"])
+        .args(["--phases", phases(), "--mode", "all"])
         .args(["--checks", CHECKS, "--continue-on-failure", "--no-shrink"])
         .args(["--max-examples", &number("AGENTD_API_EXAMPLES", 2)])
-        .args(["--max-time", &number("AGENTD_API_SECONDS", 45)])
+        .args(["--max-time", &number("AGENTD_API_SECONDS", 50)])
         .args(["--seed", &number("AGENTD_SEED", 1), "--request-timeout", "20"])
-        // the login that it uses is not its to remove
         .args(["--generation-database", "none", "--workers", "1"])
         .current_dir(lab.path(""))
         .env("SCHEMATHESIS_HOOKS", "hooks")

@@ -3,20 +3,26 @@
 //!
 //! The number of label sets is bounded, because labels may come from strangers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 use prometheus_client::{
     encoding::{EncodeMetric, text::encode},
     metrics::{TypedMetric, family::Family, info::Info},
-    registry::Registry,
+    registry::{Metric, Registry, Unit},
 };
 
 /// The `Content-Type` of [`Exposition::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The `Content-Type` of [`Exposition::plain_text`].
+pub const PLAIN_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A counter of fractions, such as US dollars.
 pub type FloatCounter = Counter<f64, AtomicU64>;
@@ -57,14 +63,14 @@ impl Metrics {
         M: EncodeMetric + std::fmt::Debug + Clone + Default + Send + Sync + 'static,
     {
         let metric = M::default();
-        self.0.register(name, help, metric.clone());
+        self.register(name, help, metric.clone());
         metric
     }
 
     /// Declares a histogram with the buckets of `make`.
     pub fn histogram(&mut self, name: &str, help: &str, make: fn() -> Histogram) -> Histogram {
         let metric = make();
-        self.0.register(name, help, metric.clone());
+        self.register(name, help, metric.clone());
         metric
     }
 
@@ -80,7 +86,7 @@ impl Metrics {
         M: EncodeMetric + TypedMetric + std::fmt::Debug + Clone + Send + Sync + 'static,
     {
         let family = Family::new_with_constructor(make);
-        self.0.register(name, help, family.clone());
+        self.register(name, help, family.clone());
         Labelled {
             labels,
             family,
@@ -92,6 +98,19 @@ impl Metrics {
     pub fn build_info(&mut self, version: &str) {
         let labels = [("version", version.to_owned())];
         self.0.register("build", "The running program", Info::new(labels));
+    }
+
+    /// The unit is the end of the name.
+    fn register(&mut self, name: &str, help: &str, metric: impl Metric) {
+        let units = [Unit::Seconds, Unit::Bytes, Unit::Other("usd".to_owned())];
+        let split = units.into_iter().find_map(|unit| {
+            let stem = name.strip_suffix(unit.as_str())?.strip_suffix('_')?;
+            Some((stem, unit))
+        });
+        match split {
+            Some((stem, unit)) => self.0.register_with_unit(stem, help, unit, metric),
+            None => self.0.register(name, help, metric),
+        }
     }
 
     /// Ends the declarations.
@@ -157,6 +176,46 @@ impl Exposition {
         encode(&mut text, &self.0).expect("writing to a String cannot fail");
         text
     }
+
+    /// The same for readers that do not know `OpenMetrics`; see [`PLAIN_CONTENT_TYPE`].
+    pub fn plain_text(&self) -> String {
+        plain(&self.text())
+    }
+}
+
+/// The older format has no units and no end; its counters and infos carry the suffix in the name of the family.
+fn plain(open: &str) -> String {
+    let mut families: HashMap<&str, (&str, &str)> = HashMap::new();
+    for line in open.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            families.insert(
+                name,
+                match kind {
+                    "counter" => ("_total", "counter"),
+                    "info" => ("_info", "gauge"),
+                    "unknown" => ("", "untyped"),
+                    kind => ("", kind),
+                },
+            );
+        }
+    }
+    let mut text = String::with_capacity(open.len());
+    for line in open.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words.as_slice() {
+            ["#", "UNIT" | "EOF", ..] => {}
+            ["#", what, name, rest] => {
+                let (suffix, kind) = families.get(name).copied().unwrap_or(("", rest));
+                let rest = if *what == "TYPE" { kind } else { rest };
+                text.push_str(&format!("# {what} {name}{suffix} {rest}\n"));
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -195,6 +254,26 @@ mod tests {
             );
         }
         assert!(!text.contains("gone"));
+        for unit in ["agentd_commit_seconds seconds", "agentd_llm_cost_usd usd"] {
+            assert!(
+                text.contains(&format!("# UNIT {unit}\n")),
+                "{unit} is not in\n{text}"
+            );
+        }
+        let plain = exposition.plain_text();
+        for line in [
+            "# TYPE agentd_llm_tokens_total counter",
+            "# HELP agentd_llm_tokens_total Tokens.",
+            "agentd_llm_tokens_total{provider=\"lan\",type=\"input\"} 7",
+            "# TYPE agentd_build_info gauge",
+            "# TYPE agentd_commit_seconds histogram",
+        ] {
+            assert!(
+                plain.lines().any(|found| found == line),
+                "{line} is not in\n{plain}"
+            );
+        }
+        assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"), "{plain}");
     }
 
     #[test]

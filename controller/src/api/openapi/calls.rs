@@ -92,7 +92,8 @@ const TAR: Content = Content::Other("application/x-tar");
 const FILE: Content = Content::Other("application/octet-stream");
 const TEXT: Content = Content::Other("text/plain; charset=utf-8");
 const METRICS: Content = Content::Other(service::obs::metrics::CONTENT_TYPE);
-const STREAM: Content = Content::Other("text/event-stream");
+const PROMETHEUS: Content = Content::Other(service::obs::metrics::PLAIN_CONTENT_TYPE);
+const STREAM: Content = Content::Events(Shape::of::<Event>());
 const NOTHING: Content = Content::Nothing;
 
 /// A job after something was done to it.
@@ -122,7 +123,7 @@ const MISTAKES: &[Code] = &[
 pub(super) const CALLS: &[Call] = &[
     Call::at("GET /healthz").answers(&[(200, json::<Alive>(), &[])]),
     Call::at("GET /readyz").answers(&[(200, json::<Ready>(), &[])]),
-    Call::at("GET /metrics").answers(&[(200, METRICS, &[])]),
+    Call::at("GET /metrics").answers(&[(200, METRICS, &[]), (200, PROMETHEUS, &[])]),
     Call::at("GET /openapi.json").answers(&[(200, json::<BTreeMap<String, Value>>(), &[])]),
     Call::at("GET /workflow.schema.json").answers(&[(200, json::<BTreeMap<String, Value>>(), &[])]),
     Call::at("GET /v1/status").answers(&[(200, json::<Status>(), &[])]),

@@ -16,6 +16,8 @@ impl Shape {
 pub(super) enum Content {
     /// JSON of a type.
     Json(Shape),
+    /// Events of a stream.
+    Events(Shape),
     /// Something else, by its media type.
     Other(&'static str),
     /// No body.
