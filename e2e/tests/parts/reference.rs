@@ -41,7 +41,7 @@ fn lived_in(lab: &Lab) -> Controller {
 fn phases() -> &'static str {
     match std::env::var_os("AGENTD_API_SECONDS") {
         Some(_) => "examples,coverage,fuzzing",
-        None => "coverage,examples",
+        None => "coverage",
     }
 }
 
@@ -111,6 +111,7 @@ fn every_call_keeps_to_the_reference() {
         .args(["--max-examples", &number("AGENTD_API_EXAMPLES", 2)])
         .args(["--max-time", &number("AGENTD_API_SECONDS", 50)])
         .args(["--seed", &number("AGENTD_SEED", 1), "--request-timeout", "20"])
+        // the syntax trees of Python 3.11 do not bear threads
         .args(["--generation-database", "none", "--workers", "1"])
         .current_dir(lab.path(""))
         .env("SCHEMATHESIS_HOOKS", "hooks")

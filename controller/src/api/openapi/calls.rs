@@ -11,7 +11,11 @@ use protocol::{
         jobs::{ArtifactView, JobView, SalvageAttempt, SubmitJob, Why},
         join::{IssuedCertificate, JoinWorker, RenewWorker, WorkerCredential},
         login_links::LoginLinkCreated,
-        problem::Code::{self, *},
+        problem::Code::{
+            self, Conflict, IdempotencyMismatch, Internal, InvalidField, InvalidJoinToken, InvalidWorkflow,
+            MissingBlob, MissingInput, NoModel, PreconditionFailed, RangeNotSatisfiable, UnknownModel,
+            UnknownSecret, UnknownWorkflow, WrongHash, WrongOffset,
+        },
         secrets::{SecretView, SetSecret},
         status::Status,
         tokens::{CreateToken, TokenCreated, TokenView},
