@@ -17,10 +17,10 @@ use protocol::{
     event::{Event, EventKind},
     id::{AttemptId, JobId, WorkerId},
     job::{JobLink, StepKey},
+    public::{LogLine, Presence, StatusMessage},
     topic::Topic,
 };
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     mpsc,
@@ -60,7 +60,10 @@ impl PublicTopics {
     /// The last word of an orderly stop.
     pub async fn say_offline(&self) {
         if let Some(connected) = self.0.get() {
-            let payload = json!({"state": "offline", "version": connected.api.about.version});
+            let payload = StatusMessage::Offline {
+                state: Presence::Offline,
+                version: connected.api.about.version.to_owned(),
+            };
             connected.publish(&Topic::Status, &payload, true).await;
         }
     }
@@ -202,7 +205,12 @@ impl Connected {
             return;
         };
         for line in self.api.mask.apply(&tail.text).lines() {
-            let payload = json!({"job": job, "step": step, "attempt": attempt, "line": line});
+            let payload = LogLine {
+                job: *job,
+                step: step.clone(),
+                attempt,
+                line: line.to_owned(),
+            };
             let Ok(bytes) = serde_json::to_vec(&payload) else {
                 continue;
             };

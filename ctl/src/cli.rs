@@ -8,7 +8,7 @@ use crate::{
     commands::{
         apply, approve, artifacts, audit, backup, cancel, completion, context, dashboard, demo, diff, doctor,
         explain, login, logs, ps, reject, report, resume, retry, run, salvage, secrets, show, status, submit,
-        tokens, top, wait, watch, why, workers, workflows,
+        tokens, top, topics, wait, watch, why, workers, workflows,
     },
     error::CliError,
     exit::Exit,
@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Workers(workers::Workers),
     /// List, show, check or store workflows
     Workflows(workflows::Workflows),
+    /// Print the AsyncAPI document of the MQTT topics
+    Topics(topics::Topics),
     /// List, create or remove API tokens
     Tokens(tokens::Tokens),
     /// List, set or remove the secrets of steps
@@ -171,6 +173,7 @@ impl Command {
             Self::Report(command) => command.run(session).await,
             Self::Workers(command) => command.run(session).await,
             Self::Workflows(command) => command.run(session).await,
+            Self::Topics(command) => command.run(session).await,
             Self::Tokens(command) => command.run(session).await,
             Self::Secrets(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,

@@ -18,6 +18,7 @@ pub mod label;
 pub mod message;
 pub mod model;
 pub mod provider;
+pub mod public;
 pub mod sandbox;
 pub mod schema;
 pub mod secret;

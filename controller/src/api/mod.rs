@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod approvals;
 pub mod artifacts;
+pub mod asyncapi;
 pub mod attempts;
 pub mod audit;
 pub mod auth;

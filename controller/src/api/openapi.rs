@@ -3,7 +3,7 @@
 
 mod calls;
 mod parameters;
-mod shape;
+pub(super) mod shape;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -161,7 +161,7 @@ fn answer(
         .or_insert_with(|| json!({"description": description}));
     match content {
         Content::Json(shape) => {
-            response["content"]["application/json"] = json!({"schema": answers.place(shape)})
+            response["content"]["application/json"] = json!({"schema": answers.place(shape)});
         }
         Content::Events(shape) => {
             let data = json!({
@@ -173,7 +173,9 @@ fn answer(
             });
             response["content"]["text/event-stream"] = json!({"schema": event});
         }
-        Content::Other(media) => response["content"][*media] = json!({"schema": {"type": "string"}}),
+        Content::Other(media) => {
+            response["content"][*media] = json!({"schema": {"type": "string"}});
+        }
         Content::Nothing => {}
     }
     if !headers.is_empty() {

@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    Api, admission, approvals, artifacts, attempts, audit, auth, backup, events, jobs, joining, login_links,
-    logs, openapi, secrets, server, status, submit, tokens, workers, workflows,
+    Api, admission, approvals, artifacts, asyncapi, attempts, audit, auth, backup, events, jobs, joining,
+    login_links, logs, openapi, secrets, server, status, submit, tokens, workers, workflows,
 };
 
 /// One call: method, route, what it needs, and what it does.
@@ -68,6 +68,7 @@ pub const ROUTES: &[Route] = routes! {
     GET    "/readyz"                              OPEN          Json status::readyz, "Whether it can take work";
     GET    "/metrics"                             OPEN          Json status::metrics, "Figures for Prometheus";
     GET    "/openapi.json"                        OPEN          Json openapi::document, "This reference";
+    GET    "/asyncapi.json"                       OPEN          Json asyncapi::document, "The reference of the MQTT topics";
     GET    "/workflow.schema.json"                OPEN          Json workflows::schema, "The JSON Schema of workflows";
     GET    "/v1/status"                           READ          Json status::status, "The controller at a glance";
     POST   "/v1/jobs"                             RUN           Json submit::submit, "Submit a job";

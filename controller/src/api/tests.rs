@@ -17,6 +17,7 @@ const OPEN: &[&str] = &[
     "/healthz",
     "/readyz",
     "/openapi.json",
+    "/asyncapi.json",
     "/workflow.schema.json",
     "/metrics",
     "/v1/workers/join",

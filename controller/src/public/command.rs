@@ -5,8 +5,8 @@ use protocol::{
     http::tokens::Scope,
     id::{JobId, JobRef},
     job::{JobLink, JobState, StepKey},
+    public::{Command, Verb},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decision;
@@ -19,31 +19,6 @@ use crate::{
         jobs,
     },
 };
-
-/// What the payload says.
-#[derive(Deserialize)]
-struct Command {
-    #[serde(default)]
-    id: Value,
-    #[serde(rename = "do")]
-    verb: Verb,
-    #[serde(default)]
-    job: Option<Value>,
-    #[serde(default)]
-    step: Option<String>,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-enum Verb {
-    Approve,
-    Reject,
-    Cancel,
-    Pause,
-    Resume,
-}
 
 /// Longest `id` that is echoed, in bytes.
 const LONGEST_ID: usize = 200;
@@ -68,7 +43,7 @@ pub(super) async fn obey(api: &Api, command: &CommandIn) {
         Ok(wish) => {
             let outcome = carry_out(api, command, &wish).await;
             note(api, command, &wish, outcome.as_ref().err()).await;
-            (wish.id, json!(format!("{:?}", wish.verb).to_lowercase()), outcome)
+            (wish.id, json!(wish.verb), outcome)
         }
         Err(error) => (
             Value::Null,

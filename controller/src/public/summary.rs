@@ -1,7 +1,17 @@
 //! The retained summaries, built from the world when somebody wants them.
 
-use protocol::{id::JobId, step::StepState, topic::Topic, worker::WorkerState};
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use protocol::{
+    http::workers::WorkerView,
+    id::JobId,
+    job::JobLink,
+    public::{AwaitingStep, JobSummary, OpenJobs, Presence, Roster, WorkerSummary},
+    step::StepState,
+    topic::Topic,
+    worker::WorkerState,
+};
+use serde_json::{Value, json};
 
 use crate::{
     api::{Api, status, workers},
@@ -33,61 +43,77 @@ pub(super) async fn all(api: &Api, wanted: impl Fn(&Topic) -> bool) -> Vec<(Topi
     for worker in roster.iter().take(OWN_TOPICS) {
         let topic = Topic::Worker(worker.name.clone());
         if wanted(&topic) {
-            let state = if worker.state == WorkerState::Online {
-                "online"
-            } else {
-                "offline"
-            };
-            let payload = json!({
-                "name": worker.name, "id": worker.id, "state": state, "wanted": worker.wanted,
-                "load": worker.load, "slots": worker.slots, "slots_used": worker.slots_used,
-                "current": worker.current,
-            });
-            found.push((topic, payload));
+            found.push((topic, json!(of_worker(worker))));
         }
     }
     if wanted(&Topic::Workers) {
         let truncated = roster.len() > ROSTER;
-        let items: Vec<_> = roster.into_iter().take(ROSTER).collect();
-        found.push((Topic::Workers, json!({"workers": items, "truncated": truncated})));
+        let workers = roster.into_iter().take(ROSTER).collect();
+        found.push((Topic::Workers, json!(Roster { workers, truncated })));
     }
     if wanted(&Topic::JobsOpen) {
-        found.push((Topic::JobsOpen, open));
+        found.push((Topic::JobsOpen, json!(open)));
     }
     found
 }
 
-fn open_jobs(world: &World) -> Value {
-    let mut counts: Map<String, Value> = Map::new();
-    for job in world.jobs.values() {
-        let count = counts.entry(job.state.as_str()).or_insert(json!(0));
-        *count = json!(count.as_u64().unwrap_or(0) + 1);
+fn of_worker(worker: &WorkerView) -> WorkerSummary {
+    let is_online = worker.state == WorkerState::Online;
+    WorkerSummary {
+        name: worker.name.clone(),
+        id: worker.id,
+        state: if is_online {
+            Presence::Online
+        } else {
+            Presence::Offline
+        },
+        wanted: worker.wanted,
+        load: worker.load,
+        slots: worker.slots,
+        slots_used: worker.slots_used,
+        current: worker.current.clone(),
     }
-    let jobs: Vec<Value> = world.jobs.values().take(OPEN_JOBS).map(of_job).collect();
-    json!({"counts": counts, "jobs": jobs, "truncated": world.jobs.len() > OPEN_JOBS})
 }
 
-fn of_job(job: &Job) -> Value {
-    let steps: Map<String, Value> = job
-        .steps
-        .iter()
-        .map(|step| (step.key.to_string(), json!(step.state)))
-        .collect();
-    let awaiting: Vec<Value> = job
-        .steps
-        .iter()
-        .filter(|step| step.state == StepState::Awaiting)
-        .map(|step| json!({"step": step.key, "until": step.approval.as_ref().map(|wait| wait.until)}))
-        .collect();
-    let done = job.steps.iter().filter(|step| step.state.is_terminal()).count();
-    json!({
-        "job": job.link(), "title": job.title, "workflow": job.workflow.name, "state": job.state,
-        "steps": steps, "awaiting": awaiting, "steps_done": done, "steps_total": job.steps.len(), "usage": job.usage,
-    })
+fn open_jobs(world: &World) -> OpenJobs {
+    let mut counts = BTreeMap::new();
+    for job in world.jobs.values() {
+        *counts.entry(job.state).or_default() += 1;
+    }
+    OpenJobs {
+        counts,
+        jobs: world.jobs.values().take(OPEN_JOBS).map(of_job).collect(),
+        truncated: world.jobs.len() > OPEN_JOBS,
+    }
+}
+
+fn of_job(job: &Job) -> JobSummary {
+    let steps = job.steps.iter();
+    let awaiting = steps.clone().filter(|step| step.state == StepState::Awaiting);
+    JobSummary {
+        job: job.link(),
+        title: job.title.clone(),
+        workflow: job.workflow.name.clone(),
+        state: job.state,
+        reason: None,
+        steps: steps
+            .clone()
+            .map(|step| (step.key.to_string(), json!(step.state)))
+            .collect(),
+        awaiting: awaiting
+            .map(|step| AwaitingStep {
+                step: step.key.clone(),
+                until: step.approval.as_ref().map(|wait| wait.until),
+            })
+            .collect(),
+        steps_done: steps.filter(|step| step.state.is_terminal()).count() as u64,
+        steps_total: job.steps.len() as u64,
+        usage: job.usage,
+    }
 }
 
 /// A job's whole summary; an ended one comes from the tables.
-pub(super) async fn job(api: &Api, id: JobId) -> Option<Value> {
+pub(super) async fn job(api: &Api, id: JobId) -> Option<JobSummary> {
     let open = api
         .engine
         .inspect(move |world, _| world.jobs.get(&id).map(of_job))
@@ -101,14 +127,23 @@ pub(super) async fn job(api: &Api, id: JobId) -> Option<Value> {
         .query(move |connection| crate::state::views::job(connection, id))
         .await
         .ok()??;
-    let steps: Map<String, Value> = view
+    let steps = view
         .steps
         .iter()
-        .map(|step| (step.key.to_string(), json!(step.state)))
-        .collect();
-    Some(json!({
-        "job": {"number": view.number, "id": view.id}, "title": view.title, "workflow": view.workflow,
-        "state": view.state, "reason": view.reason, "steps": steps, "steps_done": view.steps_done,
-        "steps_total": view.steps_total, "usage": view.usage,
-    }))
+        .map(|step| (step.key.to_string(), json!(step.state)));
+    Some(JobSummary {
+        job: JobLink {
+            number: view.number,
+            id: view.id,
+        },
+        steps: steps.collect(),
+        title: view.title,
+        workflow: view.workflow,
+        state: view.state,
+        reason: view.reason,
+        awaiting: vec![],
+        steps_done: u64::from(view.steps_done),
+        steps_total: u64::from(view.steps_total),
+        usage: view.usage,
+    })
 }

@@ -28,6 +28,7 @@ pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tokens;
 pub(crate) mod top;
+pub(crate) mod topics;
 pub(crate) mod wait;
 pub(crate) mod watch;
 pub(crate) mod why;

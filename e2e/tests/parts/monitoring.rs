@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    io::Write as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
 
-use e2e::{Controller, Lab, eventually, repo::has};
+use e2e::{Controller, Lab, eventually, repo::has, skip};
 use serde_json::Value;
 
 /// A running `mosquitto_sub`; it ends with this value.
@@ -169,9 +170,77 @@ fn a_monitor_sees_readable_json_of_everything_while_a_job_runs() {
     reader.wait_for("the event of the job's end", |topic, it| {
         topic == "agentd/events" && it["kind"].as_str().is_some_and(|kind| kind.starts_with("job"))
     });
+    // a command and its answer belong to the document as well
+    let approver = read_token(&controller, "approver", &["--scope", "run"]);
+    let said = mosquitto("mosquitto_pub", &controller, Some(&approver))
+        .args([
+            "-t",
+            "agentd/command",
+            "-q",
+            "1",
+            "-m",
+            "{\"id\": \"c1\", \"do\": \"pause\"}",
+        ])
+        .output()
+        .expect("starts");
+    assert!(said.status.success(), "{said:?}");
+    let answer = reader.wait_for("the answer", |_, it| it["kind"] == "command_answer");
+    assert_eq!(
+        (&answer["data"]["id"], &answer["data"]["ok"]),
+        (&"c1".into(), &true.into()),
+        "{answer}"
+    );
     let messages = reader.messages();
     are_public_and_without_gaps(&messages);
+    keep_to_the_document(&lab, &controller, &[messages.clone(), late.messages()].concat());
     say(&format!("{} messages, all of them JSON", messages.len()));
+}
+
+/// Every message is what the AsyncAPI document of this controller says of its topic.
+fn keep_to_the_document(lab: &Lab, controller: &Controller, messages: &[(String, Value)]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace");
+    let python = root.join(".venv-api/bin/python");
+    if !python.exists() {
+        skip(".venv-api is not there (scripts/test-deps.sh makes it): messages are not held to the document");
+        return;
+    }
+    let document = lab.path("asyncapi.json");
+    let printed = controller.ctl(&["topics"]);
+    assert!(printed.status.success(), "{printed:?}");
+    fs::write(&document, printed.stdout).expect("writable");
+    let mut check = Command::new(python)
+        .arg(root.join("e2e/api/messages.py"))
+        .arg(&document)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    let mut input = check.stdin.take().expect("piped");
+    for (topic, payload) in messages {
+        writeln!(input, "{topic} {payload}").expect("it reads");
+    }
+    drop(input);
+    let checked = check.wait_with_output().expect("it ends");
+    assert!(checked.status.success(), "{checked:?}");
+    let seen: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    for channel in [
+        "status",
+        "workers",
+        "worker",
+        "open_jobs",
+        "jobs",
+        "log",
+        "events",
+    ] {
+        assert!(
+            seen[channel].as_u64() > Some(0),
+            "no message of {channel}: {seen}"
+        );
+    }
+    say(&format!("as the AsyncAPI document says: {seen}"));
 }
 
 fn are_public_and_without_gaps(messages: &[(String, Value)]) {

@@ -12,6 +12,7 @@ pub mod problem;
 pub mod secrets;
 pub mod status;
 pub mod tokens;
+pub mod topics;
 pub mod workers;
 pub mod workflows;
 

@@ -129,6 +129,7 @@ pub(super) const CALLS: &[Call] = &[
     Call::at("GET /readyz").answers(&[(200, json::<Ready>(), &[])]),
     Call::at("GET /metrics").answers(&[(200, METRICS, &[]), (200, PROMETHEUS, &[])]),
     Call::at("GET /openapi.json").answers(&[(200, json::<BTreeMap<String, Value>>(), &[])]),
+    Call::at("GET /asyncapi.json").answers(&[(200, json::<BTreeMap<String, Value>>(), &[])]),
     Call::at("GET /workflow.schema.json").answers(&[(200, json::<BTreeMap<String, Value>>(), &[])]),
     Call::at("GET /v1/status").answers(&[(200, json::<Status>(), &[])]),
     Call::at("POST /v1/jobs").with(&[p::IDEMPOTENCY])

@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 
 /// A type that describes itself.
-pub(super) struct Shape(fn(&mut SchemaGenerator) -> Schema);
+pub(in crate::api) struct Shape(fn(&mut SchemaGenerator) -> Schema);
 
 impl Shape {
-    pub(super) const fn of<T: JsonSchema>() -> Self {
+    pub(in crate::api) const fn of<T: JsonSchema>() -> Self {
         Self(SchemaGenerator::subschema_for::<T>)
     }
 }
@@ -25,26 +25,26 @@ pub(super) enum Content {
 }
 
 /// As it is read: for bodies and parameters, whole in its place.
-pub(super) fn inline(shape: &Shape) -> Value {
+pub(in crate::api) fn inline(shape: &Shape) -> Value {
     let mut generator = settings(true).for_deserialize().into_generator();
     shape.0(&mut generator).to_value()
 }
 
 /// The types of answers: named once, and referred to.
-pub(super) struct Answers(SchemaGenerator);
+pub(in crate::api) struct Answers(SchemaGenerator);
 
 impl Answers {
-    pub(super) fn new() -> Self {
+    pub(in crate::api) fn new() -> Self {
         Self(settings(false).for_serialize().into_generator())
     }
 
     /// A reference to the type, or the type.
-    pub(super) fn place(&mut self, shape: &Shape) -> Value {
+    pub(in crate::api) fn place(&mut self, shape: &Shape) -> Value {
         shape.0(&mut self.0).to_value()
     }
 
     /// Those that were referred to.
-    pub(super) fn take(mut self) -> serde_json::Map<String, Value> {
+    pub(in crate::api) fn take(mut self) -> serde_json::Map<String, Value> {
         self.0.take_definitions(true)
     }
 }
