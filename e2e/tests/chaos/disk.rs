@@ -10,6 +10,9 @@ use std::{
 
 use e2e::eventually;
 
+/// For a controller on a disk that is smaller than what uploads leave free by default.
+pub(crate) const SMALL: &str = "limits: {free_bytes: 0}\n";
+
 /// Mounted on a folder; unmounted with the test.
 pub(crate) struct Disk {
     pub(crate) folder: PathBuf,

@@ -4,7 +4,12 @@ use std::fs;
 
 use e2e::{Lab, eventually, lab::signal};
 
-use crate::{disk::Disk, say, scene::Scene, size, spread, start};
+use crate::{
+    disk::{Disk, SMALL},
+    say,
+    scene::Scene,
+    size, spread, start,
+};
 
 /// Enough for thousands of small jobs; xfs takes no less than 300 MB.
 const MEGABYTES: u32 = 320;
@@ -18,7 +23,7 @@ fn cuts(kind: &str, count: u64) {
             return;
         }
     };
-    let mut scene = Scene::at(lab, &disk.folder.join("state"), "");
+    let mut scene = Scene::at(lab, &disk.folder.join("state"), SMALL);
     let storm = scene.storm(false);
     let mut times = vec![];
     for number in 0..count {

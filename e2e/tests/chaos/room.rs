@@ -4,7 +4,15 @@ use std::time::{Duration, Instant};
 
 use e2e::{Lab, eventually};
 
-use crate::{disk::Disk, frozen::attempts, history::History, say, scene::Scene, size, start, storm::Target};
+use crate::{
+    disk::{Disk, SMALL},
+    frozen::attempts,
+    history::History,
+    say,
+    scene::Scene,
+    size, start,
+    storm::Target,
+};
 
 /// Room comes back, and new jobs are accepted again within this time.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -53,7 +61,7 @@ fn a_controller_without_room_recovers_and_loses_nothing() {
         Ok(disk) => disk,
         Err(why) => return e2e::skip(&format!("a full disk of agentd was not tested: {why}")),
     };
-    let mut scene = Scene::at(lab, &disk.folder.join("state"), "");
+    let mut scene = Scene::at(lab, &disk.folder.join("state"), SMALL);
     let storm = scene.storm(false);
     let target = Target::of(&scene.controller);
     let mut slowest = Duration::ZERO;
@@ -80,7 +88,7 @@ fn a_read_only_disk_refuses_the_start_and_a_later_one_goes_on() {
         Ok(disk) => disk,
         Err(why) => return e2e::skip(&format!("a read-only disk of agentd was not tested: {why}")),
     };
-    let mut scene = Scene::at(lab, &disk.folder.join("state"), "");
+    let mut scene = Scene::at(lab, &disk.folder.join("state"), SMALL);
     let storm = scene.storm(false);
     scene.dice.pause(100, 500);
     scene.controller.kill();
