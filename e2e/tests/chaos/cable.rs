@@ -89,14 +89,17 @@ fn a_worker_elsewhere_survives_a_cut_cable_and_another_address_of_its_controller
     assert_eq!(state, "suspect", "the cut was noticed");
 
     let number = held.submit(&controller);
-    let old = net.here();
+    let (old, log) = (net.here(), || {
+        std::fs::read_to_string(lab.path("far.log")).unwrap_or_default()
+    });
+    let before = log().len();
     let began = Instant::now();
     net.move_here();
     net.call_here(&name);
     assert_ne!(net.here(), old);
     eventually("the worker to be back at the new address", || {
-        let log = std::fs::read_to_string(lab.path("far.log")).ok()?;
-        let (_, since) = log.split_once("no connection")?;
+        let log = log();
+        let (_, since) = log[before..].split_once("no connection")?;
         since.contains("connected to").then_some(())
     });
     let back = began.elapsed();
