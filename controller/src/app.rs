@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    announce,
     api::{About, Api, admission::Admission, joining, server},
     artifact::{BlobStore, Logs, Quotas},
     broker::{Broker, BrokerConfig, BrokerEvent, CommandIn, LogIn, Outlets},
@@ -198,6 +199,9 @@ async fn start(
     let places = places(config);
     serve_plain(listener, places.clone(), (&broker, supervisor), &api, tasks)?;
     serve_tls(&mut tls, &mut broker, (connections, places), &api, tasks)?;
+    if config.announce {
+        announce_to_others(&api, tasks);
+    }
     info!(http = %api.about.http_url, mqtt = %api.about.mqtt_address, epoch, "agentd is ready");
     Ok((broker, Running { api, public, is_new }))
 }
@@ -279,6 +283,17 @@ fn serve_tls(
     );
     info!(https, mqtts, %ca, "other machines connect with TLS; the certificate authority's fingerprint is {ca}");
     Ok(())
+}
+
+/// Lets workers find the TLS listener.
+fn announce_to_others(api: &Api, tasks: &Tasks) {
+    match api.about.tls.as_ref().and_then(|tls| tls.http) {
+        Some(https) => {
+            let announced = announce::run(https.port(), tasks.stop().clone());
+            tasks.spawn("announce", OnExit::Log, announced);
+        }
+        None => warn!("`announce: true` has no effect: nothing listens with TLS for others (http.tls)"),
+    }
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

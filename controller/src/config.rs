@@ -57,6 +57,8 @@ pub struct Config {
     /// Folders with the owner's workflow files.
     #[serde(deserialize_with = "null_as_empty")]
     pub workflows: Vec<PathBuf>,
+    /// Whether other machines are told by multicast DNS where this one is.
+    pub announce: bool,
     /// Whether repositories may be named by `file://` URLs.
     pub allow_file_urls: bool,
     /// Whether live log lines are published at `agentd/log`.

@@ -1,6 +1,7 @@
 //! The controller: holds the truth about every job in SQLite, embeds an MQTT
 //! broker, serves the HTTP API and the dashboard.
 
+pub mod announce;
 pub mod api;
 pub mod app;
 pub mod artifact;

@@ -78,6 +78,19 @@ impl Namespace {
         assert!(ip(&format!("link set {}h {state}", self.cable)));
     }
 
+    /// Plugs this end into another machine, which has its address from then on.
+    pub fn lead_to(&self, other: &Self) {
+        let Self { cable, here, .. } = self;
+        let name = &other.name;
+        for step in [
+            format!("link set {cable}h netns {name}"),
+            format!("-n {name} addr add {here}/29 dev {cable}h"),
+            format!("-n {name} link set {cable}h up"),
+        ] {
+            assert!(ip(&step), "ip {step}");
+        }
+    }
+
     /// Gives this end another address, and takes the old one away.
     pub fn move_here(&mut self) {
         let next = Ipv4Addr::from(u32::from(self.here) + 2);

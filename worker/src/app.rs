@@ -27,6 +27,7 @@ use crate::{
     cli::{self, Cli, Command},
     config::Config,
     credential::{Credential, Shown},
+    discovery,
     folder::StateFolder,
     inventory::{self, Found, Inventory},
     join,
@@ -73,7 +74,7 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
     let root = service::state_dir::locate("agent-worker", config.state_dir.as_deref())?;
     let folder = StateFolder::open(&root)?;
     let plan = match &cli.command {
-        Some(Command::Join(join)) => Some(join::Plan::new(join, &folder)?),
+        Some(Command::Join(join)) => Some(plan_to_join(join, &folder).await?),
         Some(Command::Guard) => anyhow::bail!("`guard` is for agent-worker itself: it needs --state-dir"),
         None => None,
     };
@@ -114,6 +115,27 @@ pub async fn run(cli: Cli, runner: StepRunner) -> anyhow::Result<()> {
         runner,
     };
     worker.work().await
+}
+
+/// By the token of the command line; without one, controllers of this network are looked for and the
+/// token is asked for.
+async fn plan_to_join(join: &cli::Join, folder: &StateFolder) -> anyhow::Result<join::Plan> {
+    if let Some(token) = &join.token {
+        return Ok(join::Plan::new(token, join, folder)?);
+    }
+    let found = tokio::task::spawn_blocking(discovery::controllers).await?;
+    cli::say(&if found.is_empty() {
+        "nothing in this network says that it is a controller".to_owned()
+    } else {
+        format!("found: {}", found.join(", "))
+    });
+    let asked = "its join token (`agentctl workers join-token` shows it there): ";
+    let line = tokio::task::spawn_blocking(move || cli::ask(asked)).await??;
+    // the whole line is as good
+    let token = line.split_whitespace().next_back().unwrap_or_default();
+    let mut plan = join::Plan::new(token, join, folder)?;
+    plan.look_at(found);
+    Ok(plan)
 }
 
 /// What earlier lives left behind.

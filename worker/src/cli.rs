@@ -1,6 +1,9 @@
 //! The command line of `agent-worker`, and the little that it prints.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -41,8 +44,9 @@ pub enum Command {
 /// Arguments of `join`.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The token, as `agentctl workers join-token` printed it
-    pub token: String,
+    /// The token, as `agentctl workers join-token` printed it; without it controllers of this network are
+    /// looked for and the token is asked for
+    pub token: Option<String>,
     /// The name of this worker; the machine's own name if it is left out
     #[arg(long)]
     pub name: Option<String>,
@@ -55,6 +59,16 @@ pub struct Join {
 #[expect(clippy::print_stdout, reason = "this is what the command line prints with")]
 pub fn say(text: &str) {
     println!("{text}");
+}
+
+/// Asks a person, or the script that feeds standard input, for one line.
+#[expect(clippy::print_stdout, reason = "this is what the command line prints with")]
+pub fn ask(question: &str) -> io::Result<String> {
+    print!("{question}");
+    io::stdout().flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line)
 }
 
 /// Says why the program ends, on standard error.

@@ -110,8 +110,8 @@ pub struct Plan {
 
 impl Plan {
     /// Checks token, name and what is there already.
-    pub fn new(join: &Join, folder: &StateFolder) -> Result<Self, JoinError> {
-        let token = JoinToken::decode(&join.token)?;
+    pub fn new(text: &str, join: &Join, folder: &StateFolder) -> Result<Self, JoinError> {
+        let token = JoinToken::decode(text)?;
         let authority: Option<Fingerprint> = token.ca_fingerprint.as_deref().map(str::parse).transpose()?;
         let scheme = if authority.is_some() {
             "https://"
@@ -142,6 +142,14 @@ impl Plan {
             authority,
             name,
         })
+    }
+
+    /// Looks at these places too, before the addresses of the token. Without an authority there is
+    /// nothing to know the controller by, and it is on this machine.
+    pub fn look_at(&mut self, found: Vec<String>) {
+        if self.authority.is_some() {
+            self.token.urls.splice(..0, found);
+        }
     }
 
     /// Joins and stores the credential. Addresses are tried in turn; whatever answers over TLS has
@@ -249,7 +257,7 @@ mod tests {
 
     fn join(token: &str) -> Join {
         Join {
-            token: token.to_owned(),
+            token: Some(token.to_owned()),
             name: None,
             force: false,
         }
@@ -269,7 +277,8 @@ mod tests {
     fn what_cannot_work_is_said_before_anything_is_sent() {
         let home = tempfile::tempdir().expect("a folder");
         let folder = StateFolder::open(home.path()).expect("opens");
-        let error = |join: &Join| Plan::new(join, &folder).err().expect("wrong").to_string();
+        let plan = |join: &Join| Plan::new(join.token.as_deref().expect("a token"), join, &folder);
+        let error = |join: &Join| plan(join).err().expect("wrong").to_string();
         assert!(error(&join("hello")).contains("begins with `agj1.`"));
         let good = token("http://127.0.0.1:1", None);
         assert!(error(&join(&good[..good.len() - 1])).contains("cut or changed"));
@@ -279,11 +288,11 @@ mod tests {
         assert!(error(&join(&token("http://127.0.0.1:8484", Some(&pin)))).contains("in the clear"));
         assert!(error(&join(&token("http://127.0.0.1.evil", None))).contains("in the clear"));
         let tls = token("https://pi:8485", Some(&pin));
-        Plan::new(&join(&tls), &folder).map(|_| ()).expect("fits");
+        plan(&join(&tls)).map(|_| ()).expect("fits");
         let mut named = join(&good);
         named.name = Some("My Tower".to_owned());
         assert!(error(&named).contains("cannot name a worker"));
-        Plan::new(&join(&good), &folder).map(|_| ()).expect("fits");
+        plan(&join(&good)).map(|_| ()).expect("fits");
         let credential = serde_json::from_value(serde_json::json!({
             "id": protocol::id::WorkerId::new(), "name": "tower", "secret": "agw_x",
             "http_url": "http://127.0.0.1:8484", "mqtt_address": "127.0.0.1:1883",
@@ -298,7 +307,7 @@ mod tests {
         );
         let mut forced = join(&good);
         forced.force = true;
-        Plan::new(&forced, &folder).map(|_| ()).expect("forced");
+        plan(&forced).map(|_| ()).expect("forced");
     }
 
     #[test]

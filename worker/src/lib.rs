@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod discovery;
 pub mod folder;
 pub mod inventory;
 pub mod join;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Endpoint, Method};
 use crate::{id::WorkerId, label::Labels};
 
+/// Under this name a controller is announced by multicast DNS, if its owner wishes so. What answers
+/// to it may be anybody: the fingerprint in a join token judges.
+pub const ANNOUNCED_AS: &str = "_agentd._tcp.local.";
+
 /// `POST /v1/workers/join`: a join token in, a credential out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JoinWorker {

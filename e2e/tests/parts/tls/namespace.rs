@@ -1,6 +1,9 @@
 //! A worker on what is another machine to the network: a namespace with one cable to this one.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::Write as _,
+    process::{Child, Command, Stdio},
+};
 
 use e2e::{
     Lab, eventually,
@@ -62,6 +65,70 @@ fn a_worker_joins_over_tls_from_another_network_namespace() {
     let logged = controller.ctl(&["logs", "1"]);
     let logged = String::from_utf8_lossy(&logged.stdout).into_owned();
     assert!(logged.contains(&net.device()), "it ran in there: {logged}");
+}
+
+#[test]
+fn a_worker_that_is_given_no_address_finds_the_controller_and_its_token_judges() {
+    let (Some(near), Some(far)) = (Namespace::make(), Namespace::make()) else {
+        skip("finding a controller by multicast: making network namespaces needs root");
+        return;
+    };
+    // the two machines have a cable between them, and none to this one
+    far.lead_to(&near);
+    near.plug(false);
+    let lab = Lab::new();
+    let (state, log) = (lab.path("agentd"), lab.path("agentd.log"));
+    let output = std::fs::File::create(&log).expect("a log");
+    let mut agentd = near.command(binary("agentd"));
+    agentd
+        .arg("--state-dir")
+        .arg(&state)
+        .env("AGENTD_ANNOUNCE", "true");
+    agentd.stdout(Stdio::null()).stderr(output);
+    let _agentd = Ended(agentd.spawn().expect("ip starts"));
+    let mut token = JoinToken::decode(&printed_token(&log)).expect("a whole token");
+    // where nobody is
+    token.urls = vec!["https://192.0.2.1:1".to_owned()];
+    let join = |token: &JoinToken, name: &str| {
+        let mut worker = far.command(binary("agent-worker"));
+        worker
+            .args(["join", "--name", name, "--state-dir"])
+            .arg(lab.path(name));
+        let said = std::fs::File::create(lab.path(&format!("{name}.log"))).expect("a log");
+        worker
+            .stdin(Stdio::piped())
+            .stderr(said.try_clone().expect("a handle"))
+            .stdout(said);
+        let mut worker = Ended(worker.spawn().expect("ip starts"));
+        let line = format!("agent-worker join {}\n", token.encode());
+        let mut asked = worker.0.stdin.take().expect("piped");
+        asked.write_all(line.as_bytes()).expect("taken");
+        worker
+    };
+    let said = |name: &str, text: &str| {
+        eventually(&format!("{text} from {name}"), || {
+            let log = std::fs::read_to_string(lab.path(&format!("{name}.log"))).ok()?;
+            log.contains(text).then_some(log)
+        })
+    };
+    let mut stranger = token.clone();
+    stranger.ca_fingerprint = Some("ab".repeat(32));
+    let _fooled = join(&stranger, "fooled");
+    let log = said(
+        "fooled",
+        "is not the controller that made the token; nothing was sent to it",
+    );
+    assert!(
+        log.contains(&format!("found: https://{}:8485", far.here())),
+        "{log}"
+    );
+    let _worker = join(&token, "finder");
+    said("finder", "joined as finder");
+    let credential = std::fs::read_to_string(lab.path("finder").join("credential.json")).expect("stored");
+    assert!(
+        credential.contains(&format!("https://{}:8485", far.here())),
+        "{credential}"
+    );
 }
 
 #[test]
