@@ -30,6 +30,24 @@ impl Drop for Running {
     }
 }
 
+fn promtool_says_nothing(text: &str) {
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    let mut input = check.stdin.take().expect("piped");
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let checked = check.wait_with_output().expect("it ends");
+    assert!(
+        checked.status.success() && checked.stderr.is_empty() && checked.stdout.is_empty(),
+        "{checked:?}"
+    );
+}
+
 #[test]
 fn promtool_has_nothing_to_say_and_prometheus_scrapes_it() {
     if !is_installed() {
@@ -46,21 +64,7 @@ fn promtool_has_nothing_to_say_and_prometheus_scrapes_it() {
         plain.header("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
-    let mut check = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool starts");
-    let mut input = check.stdin.take().expect("piped");
-    input.write_all(plain.body.as_bytes()).expect("it reads");
-    drop(input);
-    let checked = check.wait_with_output().expect("it ends");
-    assert!(
-        checked.status.success() && checked.stderr.is_empty() && checked.stdout.is_empty(),
-        "{checked:?}"
-    );
+    promtool_says_nothing(&plain.body);
 
     // a port that was free a moment ago: Prometheus does not say which one it took
     let port = TcpListener::bind("127.0.0.1:0")

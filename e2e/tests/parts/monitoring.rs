@@ -170,9 +170,17 @@ fn a_monitor_sees_readable_json_of_everything_while_a_job_runs() {
     reader.wait_for("the event of the job's end", |topic, it| {
         topic == "agentd/events" && it["kind"].as_str().is_some_and(|kind| kind.starts_with("job"))
     });
-    // a command and its answer belong to the document as well
-    let approver = read_token(&controller, "approver", &["--scope", "run"]);
-    let said = mosquitto("mosquitto_pub", &controller, Some(&approver))
+    pause(&controller, &reader);
+    let messages = reader.messages();
+    are_public_and_without_gaps(&messages);
+    keep_to_the_document(&lab, &controller, &[messages.clone(), late.messages()].concat());
+    say(&format!("{} messages, all of them JSON", messages.len()));
+}
+
+/// A command and its answer belong to the document as well.
+fn pause(controller: &Controller, reader: &Reader) {
+    let approver = read_token(controller, "approver", &["--scope", "run"]);
+    let said = mosquitto("mosquitto_pub", controller, Some(&approver))
         .args([
             "-t",
             "agentd/command",
@@ -190,10 +198,6 @@ fn a_monitor_sees_readable_json_of_everything_while_a_job_runs() {
         (&"c1".into(), &true.into()),
         "{answer}"
     );
-    let messages = reader.messages();
-    are_public_and_without_gaps(&messages);
-    keep_to_the_document(&lab, &controller, &[messages.clone(), late.messages()].concat());
-    say(&format!("{} messages, all of them JSON", messages.len()));
 }
 
 /// Every message is what the AsyncAPI document of this controller says of its topic.

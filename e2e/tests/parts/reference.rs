@@ -185,7 +185,8 @@ fn a_download_comes_in_parts_and_other_methods_are_named() {
     );
     assert_eq!(up.status, 204, "{up:?}");
     let etag = format!("\"{sha256}\"");
-    let cases: [(&[(&str, &str)], u16, &str); 6] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Headers<'_>, u16, &str); 6] = [
         (&[], 200, "hello"),
         (&[("Range", "bytes=1-3")], 206, "ell"),
         (&[("Range", "lines=1-3")], 200, "hello"),
