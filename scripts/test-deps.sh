@@ -12,7 +12,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # packages: those of "COMMAND:PACKAGE" whose command is not there
 packages=()
 pairs=(chromium:chromium faketime:faketime git:git promtool:prometheus make:make bwrap:bubblewrap mosquitto_sub:mosquitto-clients node:nodejs python3:python3
-    shellcheck:shellcheck strace:strace)
+    shellcheck:shellcheck strace:strace tmux:tmux)
 # only root can cut a file system off
 [ "$(id -u)" -ne 0 ] || pairs+=(xfs_io:xfsprogs)
 for pair in "${pairs[@]}"; do

@@ -17,6 +17,7 @@ pub mod llama;
 pub mod model;
 pub mod namespace;
 pub mod repo;
+pub mod screen;
 pub mod terminal;
 
 use std::{

@@ -42,6 +42,8 @@ mod recovery;
 mod recovery_of_edits;
 #[path = "parts/reference.rs"]
 mod reference;
+#[path = "parts/report.rs"]
+mod report;
 #[path = "parts/repositories.rs"]
 mod repositories;
 #[path = "parts/resume.rs"]

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use e2e::{
-    Lab,
+    Controller, Lab,
     model::{Reply, Role, ScriptedModel},
     repo::{SAMPLES, Sample, git, has},
 };
@@ -91,6 +91,32 @@ fn mends(sample: &'static Sample, dialect: &str) {
         "",
         "the caller's repository is untouched"
     );
+    tells_all(&controller, sample);
+}
+
+/// The report as one page: what was planned, changed, measured and thought, by whom, for how much.
+fn tells_all(controller: &Controller, sample: &Sample) {
+    let page = controller.ctl(&["report", "1", "--html"]);
+    assert_eq!(page.status.code(), Some(0), "{page:?}");
+    let page = String::from_utf8(page.stdout).expect("UTF-8");
+    for part in [
+        "<h2>Plan <small>plan</small></h2>",
+        "Correct the mistake that the test shows.",
+        "<h2>Checks <small>verify</small></h2>",
+        "<h2>Verdict <small>cycle#1/review</small></h2>",
+        "approved, no finding",
+        "cycle#1/edit",
+        "3 calls",
+        "<h2>Diff</h2>",
+        &format!("+++ b/{}", sample.path),
+        "<summary>cycle#1/edit</summary>",
+        "default-src",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    for part in ["<script", "http://", "https://", " src=", " href="] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What a person sees on a terminal, what a program reads from a pipe, and what both learn
 //! from the exit code.
 
+mod captures;
 mod codes;
 mod json;
 mod live;
+mod shell;
 
 use std::process::Output;
 
