@@ -16,6 +16,7 @@ use protocol::{
     model::{ProviderDefinition, ProviderKind},
 };
 use service::{
+    ballast::Ballast,
     clock::SystemClock,
     mask::Mask,
     shutdown, state_dir,
@@ -64,6 +65,8 @@ const LOGS: usize = 256;
 const DRAIN: Duration = Duration::from_secs(5);
 /// The database in the state folder.
 pub const DATABASE: &str = "agentd.db";
+/// The room beside it that is given up when the disk is full.
+const BALLAST: &str = "ballast";
 
 /// Runs until a signal or a failure.
 ///
@@ -128,6 +131,7 @@ async fn start(
 ) -> anyhow::Result<(Broker, Running)> {
     let clock = SystemClock::shared();
     let database = folder.join(DATABASE);
+    let ballast = Ballast::new(folder.join(BALLAST));
     let store = Store::open(&database).with_context(|| format!("cannot open {}", database.display()))?;
     let unix_seconds = u64::try_from(clock.wall_ms() / 1000).unwrap_or(0);
     let epoch = meta::take_epoch(store.connection(), unix_seconds)?;
@@ -152,6 +156,7 @@ async fn start(
     let core = Core::new(
         CoreParts {
             store,
+            ballast,
             world: world(config, &providers),
             epoch,
             clock: clock.clone(),

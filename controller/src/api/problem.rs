@@ -57,11 +57,19 @@ impl From<StateError> for ApiError {
 
 fn storage(error: &StateError) -> ApiError {
     error!(%error, "the database failed");
-    let detail = if error.is_full() {
-        "the disk of the state folder is full: nothing was changed".to_owned()
-    } else {
-        format!("the state folder cannot be used: {error}; nothing was changed")
-    };
+    if error.is_full() {
+        return full();
+    }
+    no_storage(format!(
+        "the state folder cannot be used: {error}; nothing was changed"
+    ))
+}
+
+fn full() -> ApiError {
+    no_storage("the disk of the state folder is full: nothing was changed".to_owned())
+}
+
+fn no_storage(detail: String) -> ApiError {
     let problem = Problem::new(Code::Storage, detail).hint("free space in the state folder, then try again");
     ApiError::from(problem).retry_after(10)
 }
@@ -71,6 +79,7 @@ impl From<EngineError> for ApiError {
         match error {
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::State(error) => storage(&error),
+            EngineError::Full => full(),
             EngineError::IdempotencyMismatch => Problem::new(
                 Code::IdempotencyMismatch,
                 "the Idempotency-Key was used before with another request",

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use protocol::{event::Event as CommittedEvent, id::AttemptId};
-use service::clock::SharedClock;
+use service::{ballast::Ballast, clock::SharedClock};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     denials::Denials,
@@ -23,11 +23,15 @@ const GROUP: usize = 512;
 const EVENTS_TOGETHER: usize = 32;
 /// How long to wait after a write that failed, so that a full disk does not make a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How long to wait until the last room is asked for again: taking it may write all of it.
+const ASK_FOR_ROOM_MS: u64 = 1000;
 
 /// What the engine is built from.
 pub struct CoreParts {
     /// The writer.
     pub store: Store,
+    /// Room beside it, for when the disk is full.
+    pub ballast: Ballast,
     /// A world with limits and models, to be filled from the tables.
     pub world: World,
     /// This start of the controller.
@@ -45,6 +49,9 @@ pub struct CoreParts {
 /// The engine itself, to be run on a thread of its own.
 pub struct Core {
     pub(super) store: Store,
+    ballast: Ballast,
+    /// When the last room may be asked for again, on the monotonic clock.
+    ask_for_room_ms: u64,
     pub(super) world: World,
     pub(super) epoch: u64,
     pub(super) clock: SharedClock,
@@ -60,6 +67,8 @@ impl Core {
     pub fn new(parts: CoreParts, inbox: Inbox) -> Result<Self, StateError> {
         let mut core = Self {
             store: parts.store,
+            ballast: parts.ballast,
+            ask_for_room_ms: 0,
             world: parts.world,
             epoch: parts.epoch,
             clock: parts.clock,
@@ -71,6 +80,7 @@ impl Core {
         };
         let now = core.now();
         load::world(core.store.connection(), &mut core.world, now)?;
+        core.has_room();
         Ok(core)
     }
 
@@ -81,6 +91,26 @@ impl Core {
             wall: Timestamp::from_millisecond(wall.as_millisecond()).unwrap_or(wall),
             mono: self.clock.mono_ms(),
         }
+    }
+
+    /// Whether there is room for new work. Once the last room has been given up, only what has begun may
+    /// end, until that room can be kept again.
+    pub(super) fn has_room(&mut self) -> bool {
+        let now = self.clock.mono_ms();
+        if self.ballast.is_held() {
+            return true;
+        }
+        if now < self.ask_for_room_ms {
+            return false;
+        }
+        match self.ballast.hold() {
+            Ok(()) => info!("there is room on the disk: new jobs are accepted"),
+            Err(error) => {
+                self.ask_for_room_ms = now + ASK_FOR_ROOM_MS;
+                warn!(%error, "there is no room on the disk: new jobs are refused");
+            }
+        }
+        self.ballast.is_held()
     }
 
     /// Runs until `stop`; what was accepted before is committed.
@@ -170,6 +200,9 @@ impl Core {
     fn recover(&mut self, error: Arc<StateError>) -> Result<(), StateError> {
         error!(%error, "a transaction failed: nothing of it was applied");
         self.store.roll_back()?;
+        if error.is_full() && self.ballast.release() {
+            warn!("the disk is full: its last room is given up, so that what has begun can end");
+        }
         let live: Vec<_> = self
             .world
             .workers

@@ -270,6 +270,9 @@ impl Group {
                 return Ok(answer);
             }
         }
+        if !core.has_room() {
+            return Ok(Err(EngineError::Full));
+        }
         job.number = core.store.take_number();
         job.created_at = self.now.wall;
         let submitted = Submitted {

@@ -54,6 +54,9 @@ pub enum EngineError {
     /// It could not be written down; nothing has changed.
     #[error("it could not be written down: {0}")]
     State(Arc<StateError>),
+    /// There is no room for new work, only for the end of what has begun.
+    #[error("the disk of the state folder is full")]
+    Full,
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used before with another request")]
     IdempotencyMismatch,

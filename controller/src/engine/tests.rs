@@ -9,7 +9,7 @@ use protocol::{
     message::{Session, ToWorker},
 };
 use serde_json::json;
-use service::clock::ManualClock;
+use service::{ballast::Ballast, clock::ManualClock};
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, CoreParts, Engine, EngineError, Inbox, NewWorker, Outlet, SubmitKey, channel};
@@ -44,6 +44,7 @@ impl Drop for Running {
 fn start(folder: &Path, inbox: Inbox) -> Running {
     let parts = CoreParts {
         store: Store::open(&folder.join("agentd.db")).expect("opens"),
+        ballast: Ballast::new(folder.join("ballast")),
         world: World::default(),
         epoch: 1,
         clock: Arc::new(ManualClock::new(
@@ -151,9 +152,12 @@ async fn a_full_disk_is_an_error_and_free_space_mends_it() {
     let is_full = matches!(&full, Err(EngineError::State(error)) if error.is_full());
     assert!(is_full, "{full:?}");
     assert_eq!(open_jobs(&engine).await, []);
+    let ballast = folder.path().join("ballast");
+    assert!(!ballast.exists(), "given up for what has begun");
     limit(Some(1_000_000)).await.expect("set");
     let submitted = engine.submit(job(2, &large), None).await.expect("accepted");
     assert_eq!(open_jobs(&engine).await, [submitted.id]);
+    assert!(ballast.exists(), "kept again");
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ use protocol::{
     spec::RepoSource,
 };
 use serde_json::json;
-use service::clock::{Clock, ManualClock};
+use service::{
+    ballast::Ballast,
+    clock::{Clock, ManualClock},
+};
 use sha2::Digest;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +65,7 @@ impl House {
         let (engine, inbox) = engine::channel();
         let parts = CoreParts {
             store,
+            ballast: Ballast::new(folder.join("ballast")),
             world: World::default(),
             epoch: 1,
             clock: clock.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Lab, eventually};
+use e2e::{Lab, eventually, held::Held};
 
 use crate::{
     disk::{Disk, SMALL},
@@ -79,6 +79,37 @@ fn a_controller_without_room_recovers_and_loses_nothing() {
         "{count} times a full disk: {verdict}; accepting again after at most {} ms",
         slowest.as_millis()
     ));
+}
+
+#[test]
+fn what_has_begun_ends_on_a_full_disk() {
+    let lab = Lab::without_sandbox();
+    let disk = match Disk::new("ext4", 64, lab.path("disk")) {
+        Ok(disk) => disk,
+        Err(why) => return e2e::skip(&format!("the last room of a full disk was not tested: {why}")),
+    };
+    let state = disk.folder.join("state");
+    let controller = lab.controller_at(&state, "");
+    let _one = lab.worker(&controller, "one");
+    let (history, target) = (History::new(&lab), Target::of(&controller));
+    let held = Held::new(&lab, 0);
+    let job = held.submit(&controller);
+    let ballast = state.join("ballast");
+    assert!(ballast.exists());
+    disk.fill();
+    refuses_and_reads(&target, &history);
+    assert!(!ballast.exists(), "the last room is given up");
+    held.let_go();
+    let ended = controller.ctl(&["wait", &job.to_string(), "--timeout", "60s"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(
+        submit(&target, &history, 0),
+        Some(507),
+        "that room is not for new jobs"
+    );
+    disk.free();
+    accepted_again(&target, &history);
+    assert!(ballast.exists(), "it is kept again");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use service::{
+    ballast::Ballast,
     clock::SharedClock,
     tasks::{OnExit, Tasks},
 };
@@ -142,7 +143,9 @@ impl Journal {
     ) -> Result<(Self, Opened, mpsc::Receiver<Vec<AttemptId>>), JournalError> {
         let (sender, commands) = mpsc::channel(QUEUE);
         let (forgotten, forgotten_ids) = mpsc::channel(4);
+        let ballast = Ballast::new(path.with_file_name("ballast"));
         let (writer, opened) = Writer::open(LocalDisk, path.clone(), clock, forgotten)?;
+        let writer = writer.with_ballast(ballast);
         tasks
             .spawn_thread("journal", OnExit::StopProcess, move || writer.run(commands))
             .map_err(|e| file::io_error(&path, "written", &e))?;

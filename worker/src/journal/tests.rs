@@ -1,4 +1,9 @@
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use protocol::{
@@ -8,10 +13,11 @@ use protocol::{
     step::Outcome,
     usage::Usage,
 };
-use service::{clock::ManualClock, tasks::Tasks};
+use service::{ballast::Ballast, clock::ManualClock, tasks::Tasks};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Damage, Journal, Opened, Record, frame};
+use super::{Damage, Disk, DiskFile, Journal, LocalDisk, Opened, Record, Writer, frame};
 use crate::session::Held;
 
 const NOW: u64 = 1_800_000_000;
@@ -223,4 +229,76 @@ async fn the_last_finished_turn_of_an_open_attempt_is_remembered() {
         assert!(matches!(opened.held[&ended], Held::Unsent { .. }));
         drop(journal);
     }
+}
+
+/// A disk that has room only when this file is gone.
+struct FullWhile(PathBuf);
+
+/// A file on it.
+struct FileOnFull(File, PathBuf);
+
+impl Disk for FullWhile {
+    type File = FileOnFull;
+
+    fn open(&self, path: &Path) -> io::Result<FileOnFull> {
+        Ok(FileOnFull(LocalDisk.open(path)?, self.0.clone()))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<FileOnFull> {
+        Ok(FileOnFull(LocalDisk.create(path)?, self.0.clone()))
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.replace(from, to)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.copy(from, to)
+    }
+}
+
+impl DiskFile for FileOnFull {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        DiskFile::read_at(&self.0, offset, bytes)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.1.exists() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        DiskFile::write_at(&self.0, offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
+#[test]
+fn a_result_gets_the_last_room_of_a_full_disk_and_an_acceptance_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let room = folder.path().join("ballast");
+    let clock = Arc::new(ManualClock::new(
+        Timestamp::from_second(NOW as i64).expect("a date"),
+    ));
+    let (forgotten, _) = mpsc::channel(1);
+    let path = folder.path().join("journal");
+    let (writer, _) = Writer::open(FullWhile(room.clone()), path.clone(), clock, forgotten).expect("opens");
+    let mut writer = writer.with_ballast(Ballast::new(room.clone()));
+    assert!(room.exists());
+    let (ends, comes) = (AttemptId::new(), AttemptId::new());
+    writer.keep(&[accepted(comes)]).expect_err("no room");
+    assert!(room.exists());
+    writer
+        .keep(&[Record::Result(result(ends))])
+        .expect("that room is for it");
+    assert!(!room.exists());
+    drop(writer);
+    let (_, opened) = open_at(&path, NOW);
+    assert!(matches!(opened.held[&ends], Held::Unsent { .. }));
+    assert!(!opened.held.contains_key(&comes));
 }

@@ -10,7 +10,7 @@ use protocol::{
     id::{AttemptId, JournalId},
     message::StepResult,
 };
-use service::clock::SharedClock;
+use service::{ballast::Ballast, clock::SharedClock};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -50,6 +50,8 @@ pub struct Writer<D: Disk> {
     rewrite_at: u64,
     /// After a failed write or sync nothing is known about the file's end: it is written anew first.
     broken: bool,
+    /// Room for the ends of attempts on a full disk, where there is any.
+    ballast: Option<Ballast>,
     forgotten: mpsc::Sender<Vec<AttemptId>>,
 }
 
@@ -98,9 +100,29 @@ impl<D: Disk> Writer<D> {
             clock,
             rewrite_at,
             broken: false,
+            ballast: None,
             forgotten,
         };
         Ok((writer, opened))
+    }
+
+    /// With room for the ends of attempts, which is given up when the disk is full.
+    pub(super) fn with_ballast(mut self, ballast: Ballast) -> Self {
+        self.ballast = Some(ballast);
+        // without it nothing is accepted: that says so
+        self.has_room();
+        self
+    }
+
+    /// Whether there is room for new attempts, beside that for the ends of others.
+    fn has_room(&mut self) -> bool {
+        let Some(ballast) = self.ballast.as_mut().filter(|ballast| !ballast.is_held()) else {
+            return true;
+        };
+        if let Err(error) = ballast.hold() {
+            tracing::warn!(%error, "there is no room on the disk: nothing new is accepted");
+        }
+        ballast.is_held()
     }
 
     /// Serves the handles until they are gone.
@@ -110,6 +132,14 @@ impl<D: Disk> Writer<D> {
             let mut next = Some(first);
             while let Some(command) = next {
                 match command {
+                    Command::Write {
+                        record: Record::Accepted { .. },
+                        done,
+                    } if !self.has_room() => {
+                        let full = io::Error::from(io::ErrorKind::StorageFull);
+                        // whoever asks may have gone
+                        let _gone = done.send(Err(io_error(self.file.path(), "written", &full)));
+                    }
                     Command::Write { record, done } => writes.push((record, done)),
                     Command::Recall { attempt, done } => {
                         // whoever asks may have gone
@@ -137,8 +167,13 @@ impl<D: Disk> Writer<D> {
     pub fn keep(&mut self, records: &[Record]) -> Result<(), JournalError> {
         let now = seconds(&self.clock);
         let outcome = self
-            .append(now, records)
-            .or_else(|_| self.rewrite(now).and_then(|()| self.append(now, records)))
+            .append_somehow(now, records)
+            .or_else(|error| {
+                if error.kind() == io::ErrorKind::StorageFull && self.give_room(records) {
+                    return self.append_somehow(now, records);
+                }
+                Err(error)
+            })
             .map_err(|error| io_error(self.file.path(), "written", &error));
         self.broken = outcome.is_err();
         if outcome.is_ok() && self.file.len() > self.rewrite_at {
@@ -149,6 +184,23 @@ impl<D: Disk> Writer<D> {
             }
         }
         outcome
+    }
+
+    /// Appends; to a file that was written anew if the old one cannot be used.
+    fn append_somehow(&mut self, now: u64, records: &[Record]) -> io::Result<()> {
+        let appended = self.append(now, records);
+        self.broken |= appended.is_err();
+        appended.or_else(|_| self.rewrite(now).and_then(|()| self.append(now, records)))
+    }
+
+    /// Gives up the last room of a full disk for what has ended or got on; whether there was any.
+    fn give_room(&mut self, records: &[Record]) -> bool {
+        let is_worth_it = |record: &Record| matches!(record, Record::Result(_) | Record::Checkpoint(_));
+        let given = records.iter().any(is_worth_it) && self.ballast.as_mut().is_some_and(Ballast::release);
+        if given {
+            tracing::warn!("the disk is full: its last room is given up for what has ended");
+        }
+        given
     }
 
     fn append(&mut self, now: u64, records: &[Record]) -> io::Result<()> {

@@ -21,7 +21,7 @@ impl SmallDisk {
     fn mount(folder: PathBuf) -> Option<Self> {
         fs::create_dir(&folder).expect("writable");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&folder);
+        mount.args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"]).arg(&folder);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         mounted.then_some(Self(folder))
     }
@@ -73,7 +73,7 @@ fn a_full_disk_refuses_new_jobs_answers_readers_and_loses_nothing() {
             break answer;
         }
         accepted.push(answer.json()["number"].as_u64().expect("a number"));
-        assert!(accepted.len() < 200, "8 MiB take no 200 jobs of 90 kB");
+        assert!(accepted.len() < 200, "a full disk takes no 200 jobs of 90 kB");
     };
     let problem = answer.json();
     assert_eq!(
