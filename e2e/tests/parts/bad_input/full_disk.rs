@@ -21,7 +21,9 @@ impl SmallDisk {
     fn mount(folder: PathBuf) -> Option<Self> {
         fs::create_dir(&folder).expect("writable");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"]).arg(&folder);
+        mount
+            .args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"])
+            .arg(&folder);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         mounted.then_some(Self(folder))
     }
