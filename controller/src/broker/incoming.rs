@@ -145,13 +145,16 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Route::Command => self.command(CommandTopic::Command, payload).await?,
             Route::HomeAssistantStatus => {
                 let topic = Topic::HomeAssistantStatus.to_string();
-                self.shared.router.publish(topic, payload.clone(), false).await?;
+                self.shared
+                    .router
+                    .publish(topic, Bytes::copy_from_slice(&payload), false)
+                    .await?;
                 self.command(CommandTopic::HomeAssistantStatus, payload).await?;
             }
             Route::Probe => {
                 self.shared
                     .router
-                    .publish(PROBE_TOPIC.to_owned(), payload, false)
+                    .publish(PROBE_TOPIC.to_owned(), Bytes::copy_from_slice(&payload), false)
                     .await?;
             }
         }

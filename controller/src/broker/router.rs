@@ -47,6 +47,12 @@ const LOG_SEGMENT: SegmentConfig = SegmentConfig {
     max_segment_size: 256 << 10,
     max_segment_count: 4,
 };
+/// The watchdog reads its probe at once, and the router counts little of what a small message costs it:
+/// with segments as large as the others' a week of probes would be kept.
+const PROBE_SEGMENT: SegmentConfig = SegmentConfig {
+    max_segment_size: 1 << 10,
+    max_segment_count: 2,
+};
 /// Messages that the router hands to one reader at a time; also its retained messages per filter.
 const BATCH: u64 = 100;
 /// Requests that wait for our thread, at most.
@@ -106,7 +112,10 @@ fn router_config(links: usize) -> RouterConfig {
         max_outgoing_packet_count: BATCH,
         max_segment_size: SEGMENT.max_segment_size,
         max_segment_count: SEGMENT.max_segment_count,
-        custom_segment: Some(HashMap::from([(Topic::Log.to_string(), LOG_SEGMENT)])),
+        custom_segment: Some(HashMap::from([
+            (Topic::Log.to_string(), LOG_SEGMENT),
+            (PROBE_TOPIC.to_owned(), PROBE_SEGMENT),
+        ])),
         initialized_filters: Some(
             WELL_KNOWN_FILTERS
                 .into_iter()
@@ -132,7 +141,8 @@ impl RouterHandle {
         })
     }
 
-    /// Publishes to everybody who reads `topic`; waits while our thread is behind.
+    /// Publishes to everybody who reads `topic`; waits while our thread is behind. The payload is kept for
+    /// slow readers: it must not be a piece of a larger buffer, which would be kept with it.
     pub(super) async fn publish(
         &self,
         topic: String,

@@ -1,6 +1,6 @@
 //! Public topics: readers, what they find, and the end.
 
-use super::*;
+use super::{hostile::memory_mib, *};
 
 async fn reader(rig: &Rig, filter: &str, qos: Qos) -> Client {
     let mut client = rig.enter(person("read")).await;
@@ -94,6 +94,24 @@ async fn who_has_subscribed_hears_what_is_published_next() {
         assert_eq!(soon(link.next()).await.expect("lives").payload, payload);
         link.close().await.expect("lives");
     }
+}
+
+#[tokio::test]
+async fn a_week_of_probes_leaves_nothing_behind() {
+    let rig = Rig::start().await;
+    let echo = rig.broker.echo();
+    let mut settled = 0;
+    for round in 0..6000 {
+        assert!(echo.comes_back().await);
+        if round == 1000 {
+            settled = memory_mib();
+        }
+    }
+    let memory = memory_mib();
+    assert!(
+        memory < settled + 8,
+        "memory grows: {settled} MiB, then {memory} MiB"
+    );
 }
 
 #[tokio::test]
