@@ -19,7 +19,7 @@ const OTHERS: Duration = Duration::from_secs(1);
 /// Most addresses that are kept: anybody can say any number of them.
 const MOST: usize = 8;
 
-/// Base URLs at which something says that it is a controller; blocks for up to [`PATIENCE`].
+/// Base URLs at which something says that it is a controller; blocks for up to `PATIENCE`.
 pub fn controllers() -> Vec<String> {
     match look() {
         Ok(found) => found,

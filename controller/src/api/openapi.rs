@@ -1,5 +1,5 @@
 //! The reference of the API: routes and rights from the table of routes, shapes from the types, and what
-//! else a call takes and answers from [`calls`].
+//! else a call takes and answers from `calls`.
 
 mod calls;
 mod parameters;

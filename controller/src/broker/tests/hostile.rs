@@ -108,7 +108,7 @@ fn seed() -> u64 {
 }
 
 /// Resident memory of this process, in MiB.
-pub(super) fn memory_mib() -> u64 {
+fn memory_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
