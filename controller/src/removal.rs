@@ -24,6 +24,7 @@ const OURS: &[&str] = &[
     "agentd.db-wal",
     "backup.db",
     "backup.db-journal",
+    "ballast",
     "blobs",
     "ca.key",
     "ca.new",

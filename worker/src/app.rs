@@ -197,13 +197,17 @@ impl Worker {
         let (tails, tails_in) = mpsc::channel(TAILS);
         let workshop = Arc::new(self.workshop(clock, controller, reports.clone(), tails)?);
         let supervisor = Supervisor::of_this_process().map(Arc::new);
-        let pulse = Pulse {
-            reports,
-            journal: journal.clone(),
-            progress: link.progress(),
-            connection: ends.connection.clone(),
-            controller: base.clone(),
-        };
+        // made only where it runs: whoever has the journal in hand keeps its thread alive
+        let pulse = supervisor.clone().map(|supervisor| {
+            let pulse = Pulse {
+                reports,
+                journal: journal.clone(),
+                progress: link.progress(),
+                connection: ends.connection.clone(),
+                controller: base.clone(),
+            };
+            pulse.run(supervisor, stop.clone())
+        });
         let (told, introduction) = watch::channel(self.found.introduction);
         let identity = Identity {
             boot: BootId::new(),
@@ -242,8 +246,8 @@ impl Worker {
         }
         tasks.spawn("sweep", OnExit::Log, workshop.keep_small(stop.clone()));
         session::spawn(&tasks, link, session, &stop);
-        if let Some(supervisor) = supervisor.clone() {
-            tasks.spawn("pulse", OnExit::StopProcess, pulse.run(supervisor, stop.clone()));
+        if let Some(pulse) = pulse {
+            tasks.spawn("pulse", OnExit::StopProcess, pulse);
         }
         stop.cancelled().await;
         if let Some(supervisor) = supervisor {

@@ -132,6 +132,18 @@ impl Storm {
                 sleep(Duration::from_millis(20));
             }
         }
+        // also those whose acceptance was lost on its way
+        while self
+            .target
+            .ask("GET", "/v1/status", "", b"")
+            .is_none_or(|answer| answer.json()["jobs_open"] != 0)
+        {
+            assert!(
+                began.elapsed() < patience,
+                "a job that nobody was told of does not end"
+            );
+            sleep(Duration::from_millis(20));
+        }
     }
 }
 
